@@ -1,0 +1,1 @@
+"""The nouns: frozen records and columnar frames. No I/O, no clock, no randomness."""

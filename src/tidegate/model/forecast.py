@@ -1,0 +1,82 @@
+"""What is coming and how sure we are: quantiles of the peak demand over the lead window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ServerForecast:
+    """Quantiles of the peak of each server's *summed* offloadable demand over the scoring horizon."""
+
+    levels: NDArray[np.float32]
+    """(levels,) rising probabilities."""
+    quantiles: NDArray[np.float32]
+    """(levels, resources, places) in card units: what cards would have to give each server."""
+    horizon_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forecast:
+    """One forecast for the whole fleet.
+
+    Frames are (resources, workloads). A workload without a record yet is ``profiling``: its
+    quantiles are still valid numbers, but the safe baseline decides for it.
+    """
+
+    time_seconds: int
+    lead_seconds: int
+    levels: NDArray[np.float32]
+    """(levels,) rising probabilities, each in (0, 1)."""
+    quantiles: NDArray[np.float32]
+    """(levels, resources, workloads) peak demand over the lead, base units, rising with the level."""
+    models: tuple[str, ...]
+    """Names of the candidate models."""
+    model: NDArray[np.uint8]
+    """Which of ``models`` speaks for each series."""
+    skill: NDArray[np.float32]
+    """1 - loss / loss of the plain baseline; above 0 is better. NaN until measured."""
+    coverage: NDArray[np.float32]
+    """Share of past peaks below the highest level's quantile. NaN until measured."""
+    profiling: NDArray[np.bool_]
+    """Where too little has been seen for the forecast to act."""
+    servers: ServerForecast | None = None
+
+    def at_level(self, level: float) -> NDArray[np.float32]:
+        """Return the quantile (resources, workloads) at a probability, linear between levels."""
+        return between_levels(self.levels, self.quantiles, level)
+
+
+def between_levels(
+    levels: NDArray[np.float32], quantiles: NDArray[np.float32], level: float
+) -> NDArray[np.float32]:
+    """Interpolate quantiles (levels, ...) at one probability; held flat outside the known levels."""
+    above = int(np.clip(np.searchsorted(levels, level), 1, levels.size - 1)) if levels.size > 1 else 0
+    if above == 0:
+        return quantiles[0]
+    low, high = float(levels[above - 1]), float(levels[above])
+    weight = np.float32(np.clip((level - low) / (high - low), 0.0, 1.0))
+    blend: NDArray[np.float32] = (1 - weight) * quantiles[above - 1] + weight * quantiles[above]
+    return blend
+
+
+def no_forecast(time_seconds: int, lead_seconds: int, resources: int, workloads: int) -> Forecast:
+    """Return the forecast of someone who does not forecast: everything unknown, nothing acts."""
+    shape = (resources, workloads)
+    return Forecast(
+        time_seconds=time_seconds,
+        lead_seconds=lead_seconds,
+        levels=np.array([0.5], dtype=np.float32),
+        quantiles=np.full((1, *shape), np.nan, dtype=np.float32),
+        models=("none",),
+        model=np.zeros(shape, dtype=np.uint8),
+        skill=np.full(shape, np.nan, dtype=np.float32),
+        coverage=np.full(shape, np.nan, dtype=np.float32),
+        profiling=np.ones(shape, dtype=np.bool_),
+    )
