@@ -1,0 +1,1 @@
+"""Replay, league, reports, benchmarks: may use every stage, used by none."""
