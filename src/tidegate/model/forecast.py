@@ -23,6 +23,27 @@ class ServerForecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exceedance:
+    """How likely demand is to pass each of a ladder of amounts: the whole distribution, upside down.
+
+    The amount of rung k is ``base + offsets[k] x scale``; ``probability[k]`` falls as k rises.
+    """
+
+    base: NDArray[np.float32]
+    """(resources, workloads) base units."""
+    offsets: NDArray[np.float32]
+    """(rungs,) rising."""
+    scale: NDArray[np.float32]
+    """(resources, workloads) base units."""
+    probability: NDArray[np.float32]
+    """(rungs, resources, workloads) that the peak over the lead is above the rung."""
+    acts: NDArray[np.bool_]
+    """(resources, workloads) where the curve has earned the right to decide."""
+    safe: NDArray[np.float32]
+    """(resources, workloads) what the safe model would grant, base units; NaN before any sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forecast:
     """One forecast for the whole fleet.
 
@@ -46,6 +67,8 @@ class Forecast:
     """Share of past peaks below the highest level's quantile. NaN until measured."""
     profiling: NDArray[np.bool_]
     """Where too little has been seen for the forecast to act."""
+    exceedance: Exceedance | None = None
+    """The whole curve, from models that know it."""
     servers: ServerForecast | None = None
 
     def at_level(self, level: float) -> NDArray[np.float32]:

@@ -1,0 +1,1 @@
+"""Stage 5: make it true. Wrappers around any actuator."""

@@ -1,0 +1,250 @@
+"""The engine: remembers, learns and forecasts a whole fleet, a chunk of series at a time.
+
+Chunks fit a core's cache; within a chunk everything is arrays, so the cost per series does not depend on
+how many there are. Each resource has a network of its own: what is learned of CPU does not depend on
+whether memory is watched too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tidegate.forecast.engine import past as pasts
+from tidegate.forecast.engine import record as records
+from tidegate.forecast.engine.features import COUNT, features, peaks
+from tidegate.forecast.engine.lessons import BATCH, DRAWN_MAX, Pool, schedule
+from tidegate.forecast.engine.network import OFFSETS, Network
+from tidegate.forecast.engine.past import Sample, Slots
+from tidegate.model.forecast import Exceedance, Forecast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tidegate.model.resources import Resource
+    from tidegate.model.snapshot import Snapshot
+
+CHUNK: Final = 8192
+"""Series worked on at a time: the chunk's features and layers fit the second-level cache."""
+LEVELS: Final = np.array([0.5, 0.9, 0.99, 0.999], dtype=np.float32)
+"""Levels read off each curve for charts and scores."""
+PROFILING_SECONDS: Final = 86_400
+"""Until a series has been seen this long, and the fleet too, the plain model decides."""
+
+
+class Engine:
+    """Forecasts the peak over the lead window: a curve per series, and a safe amount beside it."""
+
+    def __init__(
+        self, *, resources: Sequence[Resource], step_seconds: int, lead_steps: int = 1, seed: int = 0
+    ) -> None:
+        """Draw first weights from ``seed`` and each resource's number; know nobody yet."""
+        self._slots = Slots(step_seconds)
+        self._step_seconds = step_seconds
+        self._lead_steps = lead_steps
+        self._past = pasts.columns(self._slots)
+        self._record = records.columns()
+        self._random = [np.random.default_rng((seed, int(resource))) for resource in resources]
+        self._networks = [Network(COUNT, random) for random in self._random]
+        self._pools = [Pool(lead_steps) for _ in resources]
+        self._ticks = 0
+        self._last_seconds: int | None = None
+        self._by_id: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._forecast: Forecast | None = None
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Take in one sample of every series, learn from it, and make the forecast."""
+        if self._past.follow(snapshot):
+            self._by_id = np.argsort(snapshot.roster.ids, kind="stable")
+            for pool in self._pools:
+                pool.forget_open()
+        self._record.follow(snapshot)
+        at = snapshot.time_seconds - self._step_seconds
+        since = at if self._last_seconds is None else self._last_seconds
+        pasts.turn_rings(self._past, from_seconds=since, to_seconds=at, slots=self._slots)
+        self._last_seconds = at
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.clip(snapshot.used / snapshot.capacity, 0, 1).astype(np.float32)
+            held = (snapshot.held / snapshot.capacity).astype(np.float32)
+        sample = Sample(share, pasts.censored_samples(snapshot) & (held < 1))
+        for row in range(len(self._networks)):
+            self._pools[row].observe(Sample(sample.share[row], sample.censored[row]))
+            self._learn(row)
+        self._forecast = self._look_ahead(snapshot, sample, held)
+        self._ticks += 1
+
+    def forecast(self, snapshot: Snapshot) -> Forecast:
+        """Return the forecast made when the snapshot was observed.
+
+        Raises:
+            RuntimeError: nothing was observed yet.
+
+        """
+        if self._forecast is None:
+            raise RuntimeError("a forecast was asked for before the first observation")
+        return self._forecast
+
+    def _learn(self, row: int) -> None:
+        pool, random = self._pools[row], self._random[row]
+        if len(pool) < BATCH // 2:
+            return
+        batches, rate = schedule(self._ticks)
+        for _ in range(batches):
+            self._networks[row].learn(*pool.batch(random), rate)
+
+    def _look_ahead(self, snapshot: Snapshot, sample: Sample, held: NDArray[np.float32]) -> Forecast:
+        """Go over all chunks once: remember, judge, describe, forecast."""
+        shape = snapshot.used.shape
+        curve = np.empty((OFFSETS.size, *shape), dtype=np.float32)
+        quantiles = np.empty((LEVELS.size, *shape), dtype=np.float32)
+        safe = np.empty(shape, dtype=np.float32)
+        drawn = [self._draw(row) for row in range(shape[0])]
+        kept = [np.empty((COUNT, rows.size), dtype=np.float32) for rows in drawn]
+        for row, part in self._chunks(shape):
+            past = _views(self._past, row, part, pasts_of=_PAST)
+            record = _views(self._record, row, part, pasts_of=_RECORD)
+            mine = Sample(sample.share[row, part], sample.censored[row, part])
+            sla = snapshot.roster.violation_rate[part]
+            records.judge(record, mine, held[row, part], sla, self._step_seconds)
+            pasts.remember(
+                past,
+                mine,
+                time_seconds=snapshot.time_seconds,
+                step_seconds=self._step_seconds,
+                slots=self._slots,
+            )
+            peak = peaks(past, time_seconds=snapshot.time_seconds, slots=self._slots)
+            seen = features(past, peak)
+            exceedance = self._networks[row].exceedance(seen)
+            curve[:, row, part] = exceedance
+            last = past["last"][0]
+            for at, level in enumerate(LEVELS):
+                quantiles[at, row, part] = amount_at(exceedance, last, 1 - level)
+            safe[row, part] = records.say(record, peak, amount_at(exceedance, last, sla))
+            inside = (drawn[row] >= part.start) & (drawn[row] < part.stop)
+            kept[row][:, inside] = seen[:, drawn[row][inside] - part.start]
+        for row, pool in enumerate(self._pools):
+            pool.draw(drawn[row], kept[row])
+        return self._made(snapshot, curve, quantiles, safe)
+
+    def _made(
+        self,
+        snapshot: Snapshot,
+        curve: NDArray[np.float32],
+        quantiles: NDArray[np.float32],
+        safe: NDArray[np.float32],
+    ) -> Forecast:
+        unknown = self._past["seen"] == 0
+        young = self._past["seen"] * self._step_seconds < PROFILING_SECONDS
+        fleet_young = self._ticks * self._step_seconds < PROFILING_SECONDS
+        quantiles *= snapshot.capacity
+        quantiles[:, unknown] = np.nan
+        return Forecast(
+            time_seconds=snapshot.time_seconds,
+            lead_seconds=self._lead_steps * self._step_seconds,
+            levels=LEVELS,
+            quantiles=quantiles,
+            models=records.MODELS,
+            model=records.acting_model(self._record),
+            skill=records.skill(self._record),
+            coverage=self._record["coverage"].copy(),
+            profiling=young | fleet_young,
+            exceedance=Exceedance(
+                base=self._past["last"][0] * snapshot.capacity,
+                offsets=OFFSETS,
+                scale=snapshot.capacity,
+                probability=curve,
+                acts=self._record["trusted"] & ~young & (not fleet_young),
+                safe=np.where(unknown, np.float32(np.nan), safe * snapshot.capacity),
+            ),
+        )
+
+    def _draw(self, row: int) -> NDArray[np.int64]:
+        """Draw the series to learn from at this tick, by identifier so that row order does not matter."""
+        count = self._by_id.size
+        if count <= DRAWN_MAX:
+            return self._by_id
+        return self._by_id[np.sort(self._random[row].choice(count, DRAWN_MAX, replace=False))]
+
+    @staticmethod
+    def _chunks(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+        for row in range(shape[0]):
+            for start in range(0, shape[1], CHUNK):
+                yield row, slice(start, min(start + CHUNK, shape[1]))
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return everything the engine would need to go on after a restart."""
+        named = {f"past.{name}": array for name, array in self._past.state().items()}
+        named |= {f"record.{name}": array for name, array in self._record.state().items()}
+        for row, (network, pool, random) in enumerate(
+            zip(self._networks, self._pools, self._random, strict=True)
+        ):
+            named |= {f"network.{row}.{name}": array for name, array in network.state().items()}
+            named |= {f"lessons.{row}.{name}": array for name, array in pool.state().items()}
+            named[f"random.{row}"] = _random_state(random)
+        named["ticks"] = np.array(self._ticks)
+        named["last_seconds"] = np.array(-1 if self._last_seconds is None else self._last_seconds)
+        return named
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned."""
+        self._past.restore(_under(state, "past."))
+        self._record.restore(_under(state, "record."))
+        for row, (network, pool) in enumerate(zip(self._networks, self._pools, strict=True)):
+            network.restore(_under(state, f"network.{row}."))
+            pool.restore(_under(state, f"lessons.{row}."))
+            _restore_random(self._random[row], state[f"random.{row}"])
+        self._by_id = np.argsort(state["past.ids"], kind="stable")
+        self._ticks = int(state["ticks"])
+        last = int(state["last_seconds"])
+        self._last_seconds = None if last < 0 else last
+
+
+_PAST = ("last", "ring", "hours", "days", "yesterday", "rates", "peaks", *pasts.MEAN_WEIGHTS)
+_PAST = (*_PAST, "jump_age", "seen", "absent")
+_RECORD = ("margin", "said", "loss", "coverage", "plain", "trusted")
+
+
+def _views(columns: Any, row: int, part: slice, *, pasts_of: tuple[str, ...]) -> pasts.Chunk:  # noqa: ANN401
+    """Return views of the named columns for one resource and some workloads."""
+    return {name: columns[name][..., row, part] for name in pasts_of}
+
+
+def amount_at(
+    exceedance: NDArray[np.float32], last: NDArray[np.float32], probability: NDArray[np.float32] | np.float32
+) -> NDArray[np.float32]:
+    """Return the least amount on the ladder that is passed with at most ``probability``: (series,).
+
+    In shares of capacity, between 0 and 1; capacity where even the ladder's top is passed too often.
+    """
+    above = (exceedance > probability).sum(axis=0)
+    ladder = np.append(OFFSETS, np.float32(1))
+    return np.clip(last + ladder[above], 0, 1)
+
+
+def _under(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+
+def _random_state(random: np.random.Generator) -> NDArray[np.uint64]:
+    """Return the generator's state as six 64-bit words."""
+    held: dict[str, Any] = dict(random.bit_generator.state)
+    inner = held["state"]
+    words = [inner["state"] >> 64, inner["state"] & _LOW, inner["inc"] >> 64, inner["inc"] & _LOW]
+    return np.array([*words, held["has_uint32"], held["uinteger"]], dtype=np.uint64)
+
+
+def _restore_random(random: np.random.Generator, words: NDArray[np.uint64]) -> None:
+    state_high, state_low, inc_high, inc_low, has, integer = (int(word) for word in words)
+    random.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state_high << 64 | state_low, "inc": inc_high << 64 | inc_low},
+        "has_uint32": has,
+        "uinteger": integer,
+    }
+
+
+_LOW: Final = (1 << 64) - 1

@@ -1,0 +1,121 @@
+"""The record: what each candidate model would have said for each series, and what that cost.
+
+Candidates are the network and plain models: a base amount plus a margin that the series' own misses
+calibrate. All say the amount that demand should pass in an ``sla`` share of samples; the loss is the
+pinball loss at that level, remembered for about a day. The best plain model is the safe one; the network
+acts while its own loss is lower. Source of the margin rule: `CalibratedReactive` in the policies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tidegate.forecast.engine.past import Chunk, weight_per_step
+from tidegate.model.columns import Column, Columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tidegate.forecast.engine.features import Peaks
+    from tidegate.forecast.engine.past import Sample
+
+PLAIN_MODELS: Final = ("recent_peak", "half_day_peak", "day_peak", "seasonal_peak")
+"""Peak of the last hour (the plain baseline), of 12 hours, of a day, and of the last hour together with
+yesterday's coming hour."""
+MODELS: Final = (*PLAIN_MODELS, "network")
+NETWORK: Final = len(PLAIN_MODELS)
+BASELINE: Final = 0
+MARGIN_START: Final = 0.05
+MARGIN_MIN: Final = np.float32(0.0001)
+MARGIN_KICK: Final = np.float32(0.00001)
+LOSS_WEIGHT: Final = 1 / 576
+"""Losses remember two days: a day is one sample of a daily habit."""
+SWITCH_RATIO: Final = np.float32(0.9)
+"""A model takes over when its loss is below this share of the current model's: no see-saw."""
+TOLERANCE_RATIO: Final = np.float32(0.001)
+
+
+def columns() -> Columns:
+    """Return the empty record of a fleet."""
+    return Columns(
+        margin=Column(dtype=np.float32, fill=MARGIN_START, leading=(len(PLAIN_MODELS),)),
+        said=Column(dtype=np.float32, fill=1.0, leading=(len(MODELS),)),
+        loss=Column(dtype=np.float32, fill=0.0, leading=(len(MODELS),)),
+        coverage=Column(dtype=np.float32, fill=np.nan),
+        plain=Column(dtype=np.uint8, fill=BASELINE),
+        trusted=Column(dtype=np.bool_, fill=True),
+    )
+
+
+def judge(
+    record: Chunk, sample: Sample, held: NDArray[np.float32], sla: NDArray[np.float32], step_seconds: int
+) -> None:
+    """Charge each candidate for what it said of this sample, move the margins, choose again.
+
+    ``held`` is what the grant let through, in shares: a cut-off sample was a miss for everyone who said
+    no more than that, and tells nothing about those who said more.
+    """
+    present = ~np.isnan(sample.share)
+    said = record["said"]
+    over = said - sample.share
+    missed = (over < -TOLERANCE_RATIO) | (sample.censored & (said <= held))
+    miss_loss = np.maximum(-over, TOLERANCE_RATIO) * (1 - sla)
+    loss = np.where(missed, miss_loss, np.maximum(over, 0) * sla)
+    weight = weight_per_step(LOSS_WEIGHT, step_seconds)
+    record["loss"] += np.where(present, (loss - record["loss"]) * weight, 0)
+    covered = np.where(missed[NETWORK], np.float32(0), np.float32(1))
+    coverage = record["coverage"]
+    known = np.where(np.isnan(coverage), covered, coverage + (covered - coverage) * weight)
+    np.copyto(coverage, known, where=present)
+    short = missed[:NETWORK].astype(np.float32)
+    margin = record["margin"]
+    moved = np.clip(margin * np.exp(short - sla) + MARGIN_KICK * short, MARGIN_MIN, 1)
+    np.copyto(margin, moved, where=present)
+    _choose(record)
+
+
+def _choose(record: Chunk) -> None:
+    loss = record["loss"]
+    series = np.arange(loss.shape[1])
+    best = loss[:NETWORK].argmin(axis=0)
+    current = loss[record["plain"], series]
+    better = loss[best, series] < current * SWITCH_RATIO
+    np.copyto(record["plain"], best.astype(np.uint8), where=better)
+    safe = loss[record["plain"], series]
+    trusted = record["trusted"]
+    gained = loss[NETWORK] < safe * SWITCH_RATIO
+    lost = loss[NETWORK] > safe / SWITCH_RATIO
+    np.copyto(trusted, (trusted | gained) & ~lost)
+
+
+def say(record: Chunk, peak: Peaks, network: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Note what each candidate says now and return the chosen plain model's amount (series,).
+
+    ``network`` is the network's amount at the series' own level; all in shares of capacity.
+    """
+    said = record["said"]
+    seasonal = np.maximum(peak.hour, peak.next_hour_yesterday)
+    np.stack((peak.hour, peak.half_day, peak.day, seasonal), out=said[:NETWORK])
+    said[:NETWORK] += record["margin"]
+    said[NETWORK] = network
+    np.minimum(said, 1, out=said)
+    return said[record["plain"], np.arange(said.shape[1])]
+
+
+def skill(record: Columns) -> NDArray[np.float32]:
+    """Return 1 - loss of the acting model / loss of the plain baseline; NaN before any loss."""
+    loss = record["loss"]
+    acting = np.where(record["trusted"], loss[NETWORK], _at(loss, record["plain"]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(loss[BASELINE] > 0, 1 - acting / loss[BASELINE], np.float32(np.nan))
+
+
+def acting_model(record: Columns) -> NDArray[np.uint8]:
+    """Return which of `MODELS` speaks for each series (resources, workloads)."""
+    return np.where(record["trusted"], np.uint8(NETWORK), record["plain"])
+
+
+def _at(values: NDArray[np.float32], index: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.take_along_axis(values, index[None].astype(np.intp), axis=0)[0]

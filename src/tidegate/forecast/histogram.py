@@ -1,0 +1,195 @@
+"""Decaying histograms of use and their percentiles, as Kubernetes VPA and Google Autopilot keep them.
+
+Both decay by giving later samples a weight 2^(t / half-life): nothing is multiplied down each tick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tidegate.forecast.point import CERTAIN, of_one_model
+from tidegate.forecast.windows import DAY_SECONDS, HOUR_SECONDS, maximum_present, slot_of, steps_in
+from tidegate.model.columns import Column, Columns
+from tidegate.model.resources import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from tidegate.model.forecast import Forecast
+    from tidegate.model.snapshot import Snapshot
+
+VPA_RATIO: Final = 1.05
+VPA_BUCKETS: Final = 176
+VPA_CPU_FIRST: Final = 0.01
+"""Cores in the first bucket; Kubernetes VPA, aggregations_config.go."""
+VPA_MEMORY_FIRST: Final = 1e7
+"""Bytes in the first bucket; same source."""
+VPA_HALF_LIFE_SECONDS: Final = DAY_SECONDS
+VPA_PERCENTILE: Final = 0.9
+DECAY_EXPONENT_MAX: Final = 100
+"""Weights are brought back to 1 when they pass 2^100, as VPA does."""
+
+_IN_CORES: Final = frozenset({Resource.CPU, Resource.GPU})
+
+
+def percentile_bucket(weights: NDArray[np.float64], percentile: float) -> NDArray[np.int64]:
+    """Return the first bucket at which the cumulated weight (buckets, ...) reaches the percentile."""
+    cumulated = np.cumsum(weights, axis=0)
+    reached: NDArray[np.int64] = (cumulated >= percentile * cumulated[-1]).argmax(axis=0)
+    return reached
+
+
+class VpaPercentile:
+    """The VPA recommender's percentile: CPU from every sample, other resources from daily peaks.
+
+    Buckets grow by 5 %; the percentile is the end of its bucket, without interpolation. Source:
+    kubernetes/autoscaler, vertical-pod-autoscaler/pkg/recommender/{model,util}.
+    """
+
+    def __init__(self, *, resources: Sequence[Resource], lead_steps: int = 1) -> None:
+        """Keep one histogram per series and the peak of the running day."""
+        self._lead_steps = lead_steps
+        self._sampled = np.array([resource is Resource.CPU for resource in resources])[:, None]
+        first = [VPA_CPU_FIRST if resource in _IN_CORES else VPA_MEMORY_FIRST for resource in resources]
+        self._first = np.array(first)[:, None]
+        self._reference_seconds: int | None = None
+        self._memory = Columns(
+            weights=Column(dtype=np.float64, fill=0.0, leading=(VPA_BUCKETS,)),
+            day=Column(dtype=np.int64, fill=-1),
+            peak=Column(dtype=np.float32, fill=np.nan),
+        )
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Add each sample, or replace the day's peak where a higher one came."""
+        self._memory.follow(snapshot)
+        used = np.minimum(snapshot.used, snapshot.capacity)
+        self._add(used, self._sampled & ~np.isnan(used), self._weight(snapshot.time_seconds))
+        day = snapshot.time_seconds // DAY_SECONDS
+        fresh = self._memory["day"] != day
+        peak = np.where(fresh, np.nan, self._memory["peak"])
+        higher = ~self._sampled & ~(used <= peak) & ~np.isnan(used)
+        end = self._weight((day + 1) * DAY_SECONDS)
+        self._add(peak, higher & ~np.isnan(peak), -end)
+        self._add(used, higher, end)
+        self._memory["peak"] = np.where(higher, used, peak)
+        self._memory["day"] = np.full(fresh.shape, day)
+
+    def forecast(self, snapshot: Snapshot) -> Forecast:
+        """Return the 90th percentile of past use; NaN for a series never seen."""
+        weights = self._memory["weights"]
+        bucket = np.minimum(percentile_bucket(weights, VPA_PERCENTILE) + 1, VPA_BUCKETS - 1)
+        end = self._first * (VPA_RATIO**bucket - 1) / (VPA_RATIO - 1)
+        seen = weights.any(axis=0)
+        need = np.where(seen, end, np.nan).astype(np.float32)
+        return of_one_model(
+            snapshot, model="percentile", lead_steps=self._lead_steps, levels=CERTAIN, quantiles=need[None]
+        )
+
+    def _weight(self, time_seconds: int) -> float:
+        if self._reference_seconds is None:
+            self._reference_seconds = time_seconds
+        exponent = (time_seconds - self._reference_seconds) / VPA_HALF_LIFE_SECONDS
+        if exponent > DECAY_EXPONENT_MAX:
+            self._memory["weights"] = self._memory["weights"] * 2.0**-exponent
+            self._reference_seconds = time_seconds
+            return 1.0
+        return float(2.0**exponent)
+
+    def _add(self, values: NDArray[np.float32], where: NDArray[np.bool_], weight: float) -> None:
+        resource, workload = np.nonzero(where)
+        first = self._first[resource, 0]
+        scaled = values[resource, workload] * (VPA_RATIO - 1) / first + 1
+        bucket = np.floor(np.log(scaled) / np.log(VPA_RATIO)).astype(np.int64)
+        bucket = np.clip(bucket, 0, VPA_BUCKETS - 1)
+        self._memory["weights"][bucket, resource, workload] += weight
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return the histograms and the reference time of their weights."""
+        reference = np.array([[self._reference_seconds or 0]])
+        return self._memory.state() | {"reference_seconds": reference}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a saved state."""
+        self._memory.restore(state)
+        self._reference_seconds = int(state["reference_seconds"][0, 0]) or None
+
+
+AUTOPILOT_BUCKETS: Final = 400
+"""Linear buckets over the capacity: the paper says about 400 for CPU."""
+AUTOPILOT_HALF_LIFE_SECONDS: Final = {Resource.CPU: 12 * HOUR_SECONDS, Resource.MEMORY: 48 * HOUR_SECONDS}
+AUTOPILOT_PERCENTILE: Final = {Resource.CPU: 0.95, Resource.MEMORY: 0.98}
+AUTOPILOT_EXPONENT_MAX: Final = 60
+"""Float32 weights times 400 buckets stay finite below 2^100; 60 leaves room."""
+
+
+class AutopilotWindow:
+    """Autopilot's moving-window recommender: a percentile of use weighted by the use itself.
+
+    h[k] = b[k] x sum of 2^(-age / half-life); CPU p95 with 12 h, memory p98 with 48 h, others as CPU;
+    then the highest recommendation of the last hour. Source: Rzadca et al., EuroSys 2020, section 3.2.
+    """
+
+    def __init__(self, *, resources: Sequence[Resource], step_seconds: int, lead_steps: int = 1) -> None:
+        """Keep one histogram per series and an hour of recommendations."""
+        self._lead_steps = lead_steps
+        half_life = [AUTOPILOT_HALF_LIFE_SECONDS.get(r, 12 * HOUR_SECONDS) for r in resources]
+        self._half_life = np.array(half_life, dtype=np.float64)[:, None]
+        self._percentile = np.array([AUTOPILOT_PERCENTILE.get(r, 0.95) for r in resources])[:, None]
+        self._slots = steps_in(HOUR_SECONDS, step_seconds)
+        self._reference_seconds: int | None = None
+        self._memory = Columns(
+            weights=Column(dtype=np.float32, fill=0.0, leading=(AUTOPILOT_BUCKETS,)),
+            recommended=Column(dtype=np.float32, fill=np.nan, leading=(self._slots,)),
+        )
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Add each sample with its load-adjusted weight, then recommend."""
+        self._memory.follow(snapshot)
+        weight = self._weight(snapshot.time_seconds)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.minimum(snapshot.used / snapshot.capacity, 1)
+        resource, workload = np.nonzero(~np.isnan(share))
+        bucket = np.ceil(share[resource, workload] * AUTOPILOT_BUCKETS).astype(np.int64) - 1
+        bucket = np.maximum(bucket, 0)
+        added = (bucket + 1) / AUTOPILOT_BUCKETS * weight[resource, 0]
+        self._memory["weights"][bucket, resource, workload] += added.astype(np.float32)
+        slot = slot_of(snapshot.time_seconds, snapshot.step_seconds, self._slots)
+        self._memory["recommended"][slot] = self._recommend(snapshot)
+
+    def forecast(self, snapshot: Snapshot) -> Forecast:
+        """Return the highest recommendation of the last hour."""
+        need = maximum_present(self._memory["recommended"])
+        return of_one_model(
+            snapshot, model="window", lead_steps=self._lead_steps, levels=CERTAIN, quantiles=need[None]
+        )
+
+    def _recommend(self, snapshot: Snapshot) -> NDArray[np.float32]:
+        cumulated = np.cumsum(self._memory["weights"], axis=0)
+        bucket = (cumulated >= self._percentile * cumulated[-1]).argmax(axis=0)
+        need = (bucket + 1) / np.float32(AUTOPILOT_BUCKETS) * snapshot.capacity
+        return np.where(cumulated[-1] > 0, need, np.nan).astype(np.float32)
+
+    def _weight(self, time_seconds: int) -> NDArray[np.float64]:
+        if self._reference_seconds is None:
+            self._reference_seconds = time_seconds
+        exponent = (time_seconds - self._reference_seconds) / self._half_life
+        if exponent.max() > AUTOPILOT_EXPONENT_MAX:
+            self._memory["weights"] = self._memory["weights"] * (2.0**-exponent).astype(np.float32)
+            self._reference_seconds = time_seconds
+            exponent = np.zeros_like(exponent)
+        weight: NDArray[np.float64] = 2.0**exponent
+        return weight
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return the histograms and the reference time of their weights."""
+        return self._memory.state() | {"reference_seconds": np.array([[self._reference_seconds or 0]])}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a saved state."""
+        self._memory.restore(state)
+        self._reference_seconds = int(state["reference_seconds"][0, 0]) or None

@@ -1,0 +1,94 @@
+"""The change set: wanted state minus current state, as columns of actions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tidegate.model.plan import Actions, Kind, Plan
+from tidegate.model.roster import CARD, HOST, NO_CARD
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tidegate.model.snapshot import Snapshot
+
+
+class _Rows(NamedTuple):
+    """Which shares change: parallel arrays, one entry an action."""
+
+    share: NDArray[np.int64]
+    resource: NDArray[np.int64]
+    workload: NDArray[np.int64]
+
+
+def difference(plan: Plan, snapshot: Snapshot) -> Actions:
+    """Return the actions that turn what is held (in flight included) into what is wanted.
+
+    Applying them and taking the difference again gives no action. A share that grows at one place
+    while the workload's other share shrinks is a `Rehome`; a share that changes its card is a
+    `Migrate`; everything else is a `Resize`. Unknown wanted amounts (NaN) ask for nothing.
+    """
+    expected = snapshot.grant + snapshot.in_flight
+    moved = _moved_card(plan, snapshot)
+    changed = (plan.wanted != expected) & ~np.isnan(plan.wanted)
+    if moved.any():
+        changed[CARD] |= moved & (plan.wanted[CARD] > 0)
+    rows = _Rows(*np.nonzero(changed))
+    place_to = _place(rows, snapshot.host, plan.card)
+    return Actions(
+        time_seconds=plan.time_seconds,
+        expires_seconds=plan.expires_seconds,
+        kind=_kinds(rows, plan, expected, moved),
+        workload=rows.workload,
+        workload_id=snapshot.roster.ids[rows.workload],
+        resource_row=rows.resource.astype(np.uint8),
+        share=rows.share.astype(np.uint8),
+        place_from=_sources(rows, plan, snapshot, expected, moved),
+        place_to=place_to,
+        amount_from=expected[rows],
+        amount_to=plan.wanted[rows],
+        resources=snapshot.resources,
+        place_names=snapshot.places.names,
+    )
+
+
+def _moved_card(plan: Plan, snapshot: Snapshot) -> NDArray[np.bool_]:
+    """(workloads,) whose card changes."""
+    if plan.card is snapshot.card:
+        return np.zeros(snapshot.card.shape, dtype=np.bool_)
+    return (plan.card != snapshot.card) & (plan.card != NO_CARD)
+
+
+def _place(rows: _Rows, host: NDArray[np.int32], card: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The place each changed share is at."""
+    return np.where(rows.share == HOST, host[rows.workload], card[rows.workload]).astype(np.int32)
+
+
+def _rehomed(rows: _Rows, plan: Plan, expected: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether each changed share grows while the same workload's other share shrinks."""
+    other = (1 - rows.share, rows.resource, rows.workload)
+    grows = plan.wanted[rows] > expected[rows]
+    return grows & (plan.wanted[other] < expected[other])
+
+
+def _kinds(
+    rows: _Rows, plan: Plan, expected: NDArray[np.float32], moved: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    kinds = np.where(_rehomed(rows, plan, expected), np.uint8(Kind.REHOME), np.uint8(Kind.RESIZE))
+    migrates = moved[rows.workload] & (rows.share == CARD) & (expected[rows] > 0)
+    return np.where(migrates, np.uint8(Kind.MIGRATE), kinds)
+
+
+def _sources(
+    rows: _Rows,
+    plan: Plan,
+    snapshot: Snapshot,
+    expected: NDArray[np.float32],
+    moved: NDArray[np.bool_],
+) -> NDArray[np.int32]:
+    """Where the amount comes from: the other place for a rehome, the old card for a migration."""
+    here = _place(rows, snapshot.host, np.where(moved, snapshot.card, plan.card))
+    there = _place(rows._replace(share=1 - rows.share), snapshot.host, snapshot.card)
+    return np.where(_rehomed(rows, plan, expected), there, here)

@@ -1,0 +1,243 @@
+"""Guards, in the order they run: each may only shrink a plan.
+
+To shrink a plan is to move a wanted share back toward what is held; never past it, never beyond what
+was wanted. `Guarded` state that a guard needs (when a share last changed) is its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.model.plan import Plan, Reason, shrunk
+from tidegate.model.roster import CARD, HOST, SHARES, realigned, source_rows
+from tidegate.model.snapshot import card_worth, in_server_units
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tidegate.model.snapshot import Snapshot
+    from tidegate.ports import Clock
+
+
+def charged(snapshot: Snapshot) -> NDArray[np.float32]:
+    """Return what each share is charged at its place: held, or more if growth is in flight.
+
+    A shrink in flight frees nothing until it is confirmed, a growth counts from its submission, so
+    an action is charged at both ends. Shape (2, resources, workloads).
+    """
+    if not snapshot.in_flight.any():
+        return snapshot.grant
+    return snapshot.grant + np.maximum(snapshot.in_flight, 0)
+
+
+def summed_by_place(
+    amounts: NDArray[np.floating], place: NDArray[np.int32], places: int
+) -> NDArray[np.float64]:
+    """Sum amounts (resources, workloads) by the place of each workload: (resources, places).
+
+    Workloads with no place (-1) are left out, amounts that are unknown (NaN) too.
+    """
+    at = np.where(place < 0, places, place)
+    known = np.nan_to_num(amounts)
+    return np.stack([np.bincount(at, weights=row, minlength=places + 1)[:places] for row in known])
+
+
+def _share_place(plan: Plan, snapshot: Snapshot, share: int) -> NDArray[np.int32]:
+    return snapshot.host if share == HOST else plan.card
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Refuse a plan older than its expiry: everything holds."""
+
+    clock: Clock
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan, or one that changes nothing if it expired."""
+        if self.clock.now_seconds() <= plan.expires_seconds:
+            return plan
+        held = snapshot.grant + snapshot.in_flight
+        changed = (plan.wanted != held).any(axis=0) | (plan.card != snapshot.card)
+        return replace(shrunk(plan, held, changed, Reason.GUARD_EXPIRED), card=snapshot.card)
+
+
+@dataclass(frozen=True, slots=True)
+class FloorAndCeiling:
+    """Keep every workload's total between its floor and its capacity.
+
+    A shrink stops at the floor and a growth stops at the capacity. A workload already below its
+    floor is not shrunk further; bringing it up is the planner's work.
+    """
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan with host shares pulled back to floor and ceiling."""
+        held = snapshot.grant[HOST]
+        total = in_server_units(plan.wanted, snapshot)
+        card_part = total - plan.wanted[HOST]
+        low = np.minimum(snapshot.roster.floor - card_part, held)
+        high = np.fmax(snapshot.capacity - card_part, held)
+        host = np.clip(plan.wanted[HOST], low, np.where(np.isnan(high), np.inf, high))
+        touched = host != plan.wanted[HOST]
+        if not touched.any():
+            return plan
+        return shrunk(plan, np.stack([host, plan.wanted[CARD]]), touched, Reason.GUARD_FLOOR)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceCapacity:
+    """Cut growth where a place would be granted more than is allocatable there.
+
+    With held amounts h (in-flight growth included), wanted w and room = allocatable - sum of
+    max(h, min(h, w)), growth at the place is scaled so that it fits, lower SLA classes first:
+    sum over workloads <= allocatable, or nobody grows.
+    """
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan with growth cut to what its place can hold."""
+        if not snapshot.places.bounded:
+            return plan
+        base = charged(snapshot)
+        wanted = plan.wanted.copy()
+        touched = np.zeros(wanted.shape[1:], dtype=np.bool_)
+        for share in range(SHARES):
+            growth = np.maximum(plan.wanted[share] - base[share], 0)
+            cut = _fitting(growth, base[share], _share_place(plan, snapshot, share), snapshot)
+            short = cut < growth
+            wanted[share] = np.where(short, base[share] + cut, wanted[share])
+            touched |= short
+        return shrunk(plan, wanted, touched, Reason.GUARD_CAPACITY)
+
+
+def _fitting(
+    growth: NDArray[np.float32], base: NDArray[np.float32], place: NDArray[np.int32], snapshot: Snapshot
+) -> NDArray[np.float32]:
+    """Cut growth (resources, workloads) so that base + growth fits each place, high priority first."""
+    places = len(snapshot.places.names)
+    room = np.maximum(snapshot.places.allocatable - summed_by_place(base, place, places), 0)
+    if (summed_by_place(growth, place, places) <= room).all():
+        return growth
+    fitting = np.zeros_like(growth)
+    for level in np.unique(snapshot.roster.priority)[::-1]:
+        asked = np.where(snapshot.roster.priority == level, growth, 0)
+        total = summed_by_place(asked, place, places)
+        # Nudged below 1 so that float32 rounding of the parts can't add up to more than the room.
+        ratio = np.minimum(1.0, room / np.where(total > 0, total, 1)) * (1 - 1e-6)
+        ratio = np.where(total <= room, 1.0, ratio)
+        given = asked * np.take(ratio, np.maximum(place, 0), axis=1).astype(np.float32)
+        fitting += np.where(place < 0, np.float32(0), given)
+        room = np.maximum(room - summed_by_place(given, place, places), 0)
+    return fitting
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Limit how much of its capacity a workload may lose in one tick; growth is never slowed."""
+
+    shrink_ratio_max: float
+    """Largest shrink per tick as a share of capacity, in (0, 1]."""
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan with big shrinks shortened."""
+        held = snapshot.grant[HOST]
+        lowest = held - np.float32(self.shrink_ratio_max) * np.nan_to_num(snapshot.capacity)
+        host = np.fmax(plan.wanted[HOST], np.minimum(lowest, held))
+        touched = (host > plan.wanted[HOST]) & ~_rehoming(plan, snapshot)
+        return shrunk(
+            plan,
+            np.stack([np.where(touched, host, plan.wanted[HOST]), plan.wanted[CARD]]),
+            touched,
+            Reason.GUARD_PACE,
+        )
+
+
+def _rehoming(plan: Plan, snapshot: Snapshot) -> NDArray[np.bool_]:
+    """Where the host share shrinks because the card share grows: not a loss."""
+    return plan.wanted[CARD] > snapshot.grant[CARD]
+
+
+@dataclass(slots=True)
+class CoolDown:
+    """Refuse to shrink a share that grew less than ``seconds`` ago: no see-saw."""
+
+    seconds: int
+    _ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    _grew_seconds: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
+    _held: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan in which freshly grown workloads hold."""
+        held = snapshot.held
+        self._follow(snapshot, held)
+        self._grew_seconds = np.where(held > self._held, snapshot.time_seconds, self._grew_seconds)
+        self._held = held
+        wanted_total = in_server_units(plan.wanted, snapshot)
+        fresh = snapshot.time_seconds - self._grew_seconds < self.seconds
+        refused = fresh & (wanted_total < held)
+        if not refused.any():
+            return plan
+        return shrunk(plan, np.where(refused, snapshot.grant, plan.wanted), refused, Reason.GUARD_COOL_DOWN)
+
+    def _follow(self, snapshot: Snapshot, held: NDArray[np.float32]) -> None:
+        if self._ids is snapshot.roster.ids:
+            return
+        if self._held.size == 0:
+            self._grew_seconds = np.full(held.shape, np.iinfo(np.int64).min // 2)
+            self._held = held
+        else:
+            rows = source_rows(self._ids, snapshot.roster.ids)
+            self._grew_seconds = realigned(self._grew_seconds, rows, np.iinfo(np.int64).min // 2)
+            self._held = np.where(rows < 0, held, realigned(self._held, rows, 0))
+        self._ids = snapshot.roster.ids
+
+
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    """Let at most a share of the workloads shrink in one tick: the largest savings first.
+
+    Growth is not limited: a mass growth is what an evening peak looks like, a mass shrink is what a
+    broken collector looks like.
+    """
+
+    workloads_ratio_max: float
+    """Largest share of the workloads that may shrink in one tick, in (0, 1]."""
+    workloads_min: int = 20
+    """Fleets this small may always shrink whole: a share of few is nothing."""
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan in which surplus shrinks wait for a later tick."""
+        loss = _relative_loss(plan, snapshot)
+        allowed = max(self.workloads_min, int(self.workloads_ratio_max * len(snapshot.roster)))
+        if int((loss > 0).sum()) <= allowed:
+            return plan
+        keep = np.argpartition(-loss, allowed - 1)[:allowed]
+        refused_rows = loss > 0
+        refused_rows[keep] = False
+        refused = refused_rows & (in_server_units(plan.wanted, snapshot) < snapshot.held)
+        return shrunk(
+            plan, np.where(refused, snapshot.grant, plan.wanted), refused, Reason.GUARD_BLAST_RADIUS
+        )
+
+
+def _relative_loss(plan: Plan, snapshot: Snapshot) -> NDArray[np.float32]:
+    """(workloads,) largest share of its capacity any resource of the workload loses; 0 where none."""
+    lost = snapshot.held - in_server_units(plan.wanted, snapshot)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(lost > 0, lost / snapshot.capacity, 0)
+    largest: NDArray[np.float32] = np.nan_to_num(ratio, posinf=1.0).max(axis=0)
+    return largest
+
+
+__all__ = [
+    "BlastRadius",
+    "CoolDown",
+    "Expiry",
+    "FloorAndCeiling",
+    "Pace",
+    "PlaceCapacity",
+    "card_worth",
+    "charged",
+    "summed_by_place",
+]

@@ -1,0 +1,1 @@
+"""The policies, one file each, all behind the `Planner` port."""

@@ -1,0 +1,216 @@
+"""`tidegate`: the least grant plus price of running short, changed only when regret has built up.
+
+Per series, with g a grant, P(g) the forecast probability that demand passes it and p the price of
+running short (all in shares of capacity):
+
+- wanted: the rung g of the forecast's ladder with the least  g + p P(g);
+- price: log p moves by 0.25 (v - sla) after each sample, v = 1 where it ran short, so that in the
+  long run an ``sla`` share of samples does (integral control, as in conformal PID control, Angelopoulos,
+  Candes & Tibshirani, NeurIPS 2023); a price spends the allowed shortfalls where they save most;
+- calm: the regret of not changing, cost(held) - cost(wanted), adds up while it points the same way; a
+  change is made when it passes a threshold that itself moves so that about 20 changes a day are made.
+  Small steady gains wait, a grant about to run short does not: growth comes on forecast, shrinking on
+  evidence that lasted.
+
+Where the forecast has not earned the right to act, the safe model's amount is granted as it is.
+
+| the VM so far      | what decides                                                     |
+|--------------------|------------------------------------------------------------------|
+| no sample          | holds what it was sold                                           |
+| first day          | recent peak + calibrated margin                                  |
+| later, skill       | the priced curve, shrinking as regret builds up                  |
+| later, no skill    | best plain model + its calibrated margin                         |
+| silent for a day   | what it was sold                                                 |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from tidegate.model.columns import Column, Columns
+from tidegate.model.plan import Plan, Reason
+from tidegate.model.snapshot import in_server_units
+from tidegate.plan.placement import Placement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from tidegate.model.forecast import Exceedance, Forecast
+    from tidegate.model.scores import Scores
+    from tidegate.model.snapshot import Snapshot
+
+PRICE_GAIN: Final = np.float32(0.25)
+"""How fast the price follows its SLA: one violation raises it by a quarter of e."""
+PRICE_START: Final = 0.1
+"""Price before any evidence, divided by the SLA: at its rate, violations then cost 0.1 of capacity."""
+PRICE_LOG_BELOW: Final = 3.0
+PRICE_LOG_ABOVE: Final = 8.0
+"""The price stays within e^-3 .. e^8 of its start."""
+CHANGES_PER_DAY: Final = 20.0
+"""Budget of changes of more than 1 % of capacity: fewer than the calibrated rule makes where it is busy."""
+CALM_GAIN: Final = np.float32(0.25)
+CALM_START: Final = 0.02
+CALM_MIN: Final = 0.002
+CALM_MAX: Final = 5.0
+"""Bounds of the regret threshold, in shares of capacity summed over steps."""
+CHANGE_RATIO: Final = np.float32(0.01)
+LEAST_RATIO: Final = np.float32(0.0005)
+"""No grant is below this share of capacity."""
+SILENT_SECONDS: Final = 86_400
+"""Without a sample for so long a workload returns to what it was sold."""
+CHUNK: Final = 8192
+"""Series worked on at a time, so that their curves fit the cache."""
+
+
+class Tidegate:
+    """Grants by price and regret where the forecast acts, safely where it doesn't."""
+
+    def __init__(self) -> None:
+        """Know nobody yet."""
+        self._placement = Placement()
+        self._memory = Columns(
+            price=Column(dtype=np.float32, fill=0.0),
+            regret=Column(dtype=np.float32, fill=0.0),
+            calm=Column(dtype=np.float32, fill=float(np.log(CALM_START))),
+            silent_seconds=Column(dtype=np.float32, fill=0.0),
+        )
+
+    def plan(self, snapshot: Snapshot, forecast: Forecast, scores: Scores | None) -> Plan:
+        """Return the wanted shares with reasons, and what would be wanted without the forecast.
+
+        Without a curve, from a forecaster that knows only amounts, the amounts are granted.
+        """
+        memory = self._memory
+        memory.follow(snapshot)
+        present = ~np.isnan(snapshot.used)
+        silent = np.where(present, 0, memory["silent_seconds"] + snapshot.step_seconds)
+        memory["silent_seconds"] = silent
+        self._reprice(snapshot, present)
+        held = in_server_units(snapshot.grant + snapshot.in_flight, snapshot)
+        safe = forecast.quantiles[-1] if forecast.exceedance is None else forecast.exceedance.safe
+        total, acts = self._totals(snapshot, forecast, held, safe)
+        total = np.where(present, total, held)
+        total = np.where(np.isnan(safe) | (silent >= SILENT_SECONDS), snapshot.capacity, total)
+        total = np.clip(total, snapshot.roster.floor, snapshot.capacity)
+        self._follow_calm(snapshot, total, held)
+        placed = self._placement.place(total, snapshot)
+        return Plan(
+            time_seconds=snapshot.time_seconds,
+            expires_seconds=snapshot.time_seconds + snapshot.step_seconds,
+            wanted=np.stack([placed.host, placed.card]),
+            card=snapshot.card,
+            reason=_reasons(snapshot, total, held, acts, placed.shortfall),
+            shortfall=placed.shortfall,
+            counterfactual=np.where(np.isnan(safe), snapshot.capacity, np.minimum(safe, snapshot.capacity)),
+        )
+
+    def _reprice(self, snapshot: Snapshot, present: NDArray[np.bool_]) -> None:
+        """Move log(price / start) after each sample."""
+        step = PRICE_GAIN * (snapshot.pressed - snapshot.roster.violation_rate)
+        price = self._memory["price"] + np.where(present, step, 0)
+        self._memory["price"] = np.clip(price, -PRICE_LOG_BELOW, PRICE_LOG_ABOVE)
+
+    def _totals(
+        self, snapshot: Snapshot, forecast: Forecast, held: NDArray[np.float32], safe: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the wanted totals in base units and where the curve decided."""
+        curve = forecast.exceedance
+        if curve is None:
+            return safe, np.zeros(safe.shape, dtype=np.bool_)
+        total = safe.copy()
+        start = np.float32(np.log(PRICE_START)) - np.log(snapshot.roster.violation_rate)
+        for row in range(held.shape[0]):
+            for begin in range(0, held.shape[1], CHUNK):
+                part = slice(begin, begin + CHUNK)
+                price = np.exp(self._memory["price"][row, part] + start[part])
+                capacity = curve.scale[row, part]
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    grant = np.minimum(held[row, part] / capacity, 1)
+                chosen = self._priced(curve, row, part, grant, price)
+                total[row, part] = np.where(curve.acts[row, part], chosen * capacity, total[row, part])
+        return total, curve.acts
+
+    def _priced(
+        self,
+        curve: Exceedance,
+        row: int,
+        part: slice,
+        grant: NDArray[np.float32],
+        price: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Return each series' grant after this tick, in shares of capacity: held, or the cheapest rung."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            last = curve.base[row, part] / curve.scale[row, part]
+        probability = curve.probability[:, row, part]
+        rung = last + curve.offsets[:, None]
+        cost = np.where(rung >= 1, 1, rung + price * probability)
+        cost[rung < LEAST_RATIO] = np.inf
+        best = cost.argmin(axis=0)
+        series = np.arange(best.size)
+        wanted, least = np.minimum(rung[best, series], 1), cost[best, series]
+        wanted, least = np.where(least >= 1, np.float32(1), wanted), np.minimum(least, 1)
+        keep = grant + price * _passed(probability, curve.offsets, grant, last)
+        gap = np.maximum(keep - least, 0)
+        grows = wanted > grant
+        regret = self._memory["regret"][row, part]
+        summed = np.where(grows == (regret < 0), regret, 0) + np.where(grows, -gap, gap)
+        moves = np.abs(summed) > np.exp(self._memory["calm"][row, part])
+        regret[:] = np.where(moves, 0, summed)
+        return np.where(moves, wanted, grant)
+
+    def _follow_calm(self, snapshot: Snapshot, total: NDArray[np.float32], held: NDArray[np.float32]) -> None:
+        """Raise the threshold after each change and let it sink between them, to keep the budget."""
+        changed = np.abs(total - held) > CHANGE_RATIO * snapshot.capacity
+        budget = np.float32(CHANGES_PER_DAY * snapshot.step_seconds / 86_400)
+        calm = self._memory["calm"] + CALM_GAIN * (changed - budget)
+        self._memory["calm"] = np.clip(calm, np.log(CALM_MIN), np.log(CALM_MAX))
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return prices, regrets and thresholds."""
+        return self._memory.state()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a saved state."""
+        self._memory.restore(state)
+
+
+def _passed(
+    probability: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    grant: NDArray[np.float32],
+    last: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Return the probability that demand passes the held grant: that of the rung at or below it."""
+    rung = np.searchsorted(offsets, grant - last, side="right") - 1
+    on_ladder = probability[np.maximum(rung, 0), np.arange(rung.size)]
+    return np.where(grant >= 1, 0, np.where(rung < 0, 1, on_ladder)).astype(np.float32)
+
+
+def _reasons(
+    snapshot: Snapshot,
+    total: NDArray[np.float32],
+    held: NDArray[np.float32],
+    acts: NDArray[np.bool_],
+    shortfall: NDArray[np.float32],
+) -> NDArray[np.uint8]:
+    conditions = [
+        shortfall > np.float32(1e-3) * snapshot.capacity,
+        np.isnan(snapshot.used),
+        ~acts,
+        (total > held) & snapshot.pressed,
+        total > held,
+        total < held,
+    ]
+    choices = [
+        Reason.PLACE_SHORT,
+        Reason.MISSING_SAMPLES,
+        Reason.BASELINE,
+        Reason.GROW_ON_PRESSURE,
+        Reason.GROW_ON_FORECAST,
+        Reason.SHRINK_ON_EVIDENCE,
+    ]
+    return np.select(conditions, [np.uint8(choice) for choice in choices], np.uint8(Reason.HOLD))

@@ -1,0 +1,1 @@
+"""Stage 3: 0-100 per server, with reasons."""
