@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tidegate.model.resources import Resource
     from tidegate.model.snapshot import Snapshot
 
-CHUNK: Final = 8192
+CHUNK: Final = 4096
 """Series worked on at a time: the chunk's features and layers fit the second-level cache."""
 LEVELS: Final = np.array([0.5, 0.9, 0.99, 0.999], dtype=np.float32)
 """Levels read off each curve for charts and scores."""
@@ -117,9 +117,8 @@ class Engine:
                 slots=self._slots,
             )
             peak = peaks(past, time_seconds=snapshot.time_seconds, slots=self._slots)
-            seen = features(past, peak)
-            exceedance = self._networks[row].exceedance(seen)
-            curve[:, row, part] = exceedance
+            seen = features(past, peak, time_seconds=snapshot.time_seconds)
+            exceedance = self._networks[row].exceedance(seen, out=curve[:, row, part])
             last = past["last"][0]
             for at, level in enumerate(LEVELS):
                 quantiles[at, row, part] = amount_at(exceedance, last, 1 - level)
@@ -203,7 +202,7 @@ class Engine:
         self._last_seconds = None if last < 0 else last
 
 
-_PAST = ("last", "ring", "hours", "days", "yesterday", "rates", "peaks", *pasts.MEAN_WEIGHTS)
+_PAST = ("last", "ring", "hours", "days", "yesterday", "usual", "rates", "peaks", *pasts.MEAN_WEIGHTS)
 _PAST = (*_PAST, "jump_age", "seen", "absent")
 _RECORD = ("margin", "said", "loss", "coverage", "plain", "trusted")
 
@@ -220,7 +219,8 @@ def amount_at(
 
     In shares of capacity, between 0 and 1; capacity where even the ladder's top is passed too often.
     """
-    above = (exceedance > probability).sum(axis=0)
+    passed: NDArray[np.bool_] = exceedance > probability
+    above = np.add.reduce(passed.view(np.uint8), axis=0, dtype=np.uint8)
     ladder = np.append(OFFSETS, np.float32(1))
     return np.clip(last + ladder[above], 0, 1)
 

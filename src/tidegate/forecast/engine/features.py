@@ -1,4 +1,4 @@
-"""What the network sees of a series: 36 numbers of order one, made from its `past`."""
+"""What the network sees of a series: 40 numbers of order one, made from its `past` and the time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tidegate.forecast.engine.past import ROOT_STEPS, Chunk, Slots
-from tidegate.forecast.windows import HOUR_SECONDS
+from tidegate.forecast.windows import DAY_SECONDS, HOUR_SECONDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COUNT: Final = 36
+COUNT: Final = 40
 LAST: Final = COUNT - 1
 """Row of the features that is the last sample itself, in shares of capacity."""
 
@@ -32,6 +32,9 @@ class Peaks(NamedTuple):
     """What came in the next step at this time yesterday."""
     next_two_yesterday: NDArray[np.float32]
     next_hour_yesterday: NDArray[np.float32]
+    next_two_usual: NDArray[np.float32]
+    """The highest that usually comes in the next two steps at this time of day."""
+    next_hour_usual: NDArray[np.float32]
 
 
 def peaks(past: Chunk, *, time_seconds: int, slots: Slots) -> Peaks:
@@ -49,7 +52,7 @@ def peaks(past: Chunk, *, time_seconds: int, slots: Slots) -> Peaks:
     yesterday = past["yesterday"]
     coming = [(newest + ahead) % slots.day for ahead in range(1, slots.hour + 1)]
     next_step = _share(yesterday[coming[0]])
-    next_two = np.maximum(next_step, _share(yesterday[coming[min(1, len(coming) - 1)]]))
+    usual = past["usual"]
     return Peaks(
         quarter=np.maximum(ring[recent].max(axis=0), last),
         hour=hour,
@@ -59,13 +62,15 @@ def peaks(past: Chunk, *, time_seconds: int, slots: Slots) -> Peaks:
         week=np.maximum(past["days"].max(axis=0), day),
         hour_low=np.minimum(np.where(ring < 0, np.float32(9), ring).min(axis=0), last),
         next_yesterday=next_step,
-        next_two_yesterday=next_two,
+        next_two_yesterday=_share(yesterday[coming[:2]].max(axis=0)),
         next_hour_yesterday=_share(yesterday[coming].max(axis=0)),
+        next_two_usual=_share(usual[coming[:2]].max(axis=0)),
+        next_hour_usual=_share(usual[coming].max(axis=0)),
     )
 
 
-def features(past: Chunk, peak: Peaks) -> NDArray[np.float32]:
-    """Return (36, series): levels on a log scale, differences by their root, rates and ages."""
+def features(past: Chunk, peak: Peaks, *, time_seconds: int) -> NDArray[np.float32]:
+    """Return (40, series): levels on a log scale, differences by their root, rates, ages, time of day."""
     last, before, earlier = past["last"]
     out = np.empty((COUNT, last.size), dtype=np.float32)
     levels = (last, *peak[:7], past["mean_short"], past["mean_long"], past["noise_short"], past["noise_long"])
@@ -78,13 +83,22 @@ def features(past: Chunk, peak: Peaks) -> NDArray[np.float32]:
         *(past["mean_short"] - last, past["mean_long"] - last),
     )
     np.stack(differences, out=out[12:24])
-    out[12:24] = np.copysign(np.sqrt(np.abs(out[12:24])), out[12:24])
+    out[12:24] = _root(out[12:24])
     out[24:31] = np.log2(past["rates"] + np.float32(0.0005)) * np.float32(0.2) + np.float32(1.2)
     out[31:33] = np.sqrt(np.maximum(past["peaks"], 0))
     out[33] = np.log2(past["jump_age"] + 1) * np.float32(0.15) - np.float32(0.9)
     out[34] = np.log2(past["seen"] + 1) * np.float32(0.15) - np.float32(1)
+    out[35] = _root(peak.next_two_usual - last)
+    out[36] = _root(peak.next_hour_usual - last)
+    turn = 2 * np.pi * (time_seconds % DAY_SECONDS) / DAY_SECONDS
+    out[37], out[38] = np.sin(turn), np.cos(turn)
     out[LAST] = last
     return out
+
+
+def _root(difference: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the square root with the sign kept: small differences count, large ones don't swamp."""
+    return np.copysign(np.sqrt(np.abs(difference)), difference)
 
 
 def _share(root: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -49,12 +49,19 @@ class Network:
         self._second = [np.zeros_like(weight) for weight in self.weights]
         self._steps = 0
 
-    def exceedance(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return P(next peak - last sample > offset): (offsets, series) for features (inputs, series)."""
-        mass = self._forward(features)[::-1]
-        np.cumsum(mass, axis=0, out=mass)
-        mass /= mass[-1].copy()
-        return mass[:-1][::-1]
+    def exceedance(self, features: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Write P(next peak - last sample > offset) into ``out`` (offsets, series) and return it.
+
+        ``features`` is (inputs, series). Summed row by row from the highest bin down: a running sum
+        along the first axis of a C-ordered array is many times slower.
+        """
+        mass = self._forward(features)
+        above = mass[-1]
+        for offset in range(OFFSETS.size - 1, -1, -1):
+            out[offset] = above
+            above += mass[offset]
+        out /= above
+        return out
 
     def learn(
         self,

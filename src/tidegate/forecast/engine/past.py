@@ -7,6 +7,7 @@
 | the last day, by hours     | 24 x 2        | peaks of 3, 12, 24 hours                        |
 | the last week, by days     | 7 x 2         | the week's peak                                 |
 | yesterday, by 5 min        | 288 x 1       | what came next at this time; square root scale  |
+| usual day, by 5 min        | 288 x 1       | its slowly fading peak on past days; same scale |
 | running means and rates    | 13 x 4        | level, noise, how often it jumps and how far    |
 """
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 REFERENCE_SECONDS: Final = 300
 """The step the running means' weights are given for; other steps get the equivalent weight."""
 ROOT_STEPS: Final = np.float32(255)
-"""Yesterday is kept as the square root of the share in 255 steps: finer where most VMs live."""
+"""Days are kept as the square root of the share in 255 steps: finer where most VMs live."""
+USUAL_FADE: Final = np.float32(0.922)
+"""What a day leaves of the usual day's root: a peak not seen again is half as high after four days."""
 JUMPS: Final = ((0.01, 0.05, 0.2), (0.0, 0.01, 0.05, 0.2))
 """Rises above the last sample, and above the hour's peak, whose frequency is followed."""
 RATE_WEIGHT: Final = 1 / 864
@@ -80,6 +83,7 @@ def columns(slots: Slots) -> Columns:
         hours=Column(dtype=np.float16, fill=0.0, leading=(24,)),
         days=Column(dtype=np.float16, fill=0.0, leading=(7,)),
         yesterday=Column(dtype=np.uint8, fill=0.0, leading=(slots.day,)),
+        usual=Column(dtype=np.uint8, fill=0.0, leading=(slots.day,)),
         rates=Column(dtype=np.float32, fill=0.01, leading=(7,)),
         peaks=Column(dtype=np.float32, fill=0.0, leading=(2,)),
         **dict.fromkeys(MEAN_WEIGHTS, number),
@@ -164,19 +168,22 @@ def _file(
     past: Chunk, share: NDArray[np.float32], present: NDArray[np.bool_], at_seconds: int, slots: Slots
 ) -> None:
     """Put the sample in its slot of each ring; several samples of one slot leave their peak."""
-    ring, yesterday = past["ring"][at_seconds // slots.seconds % slots.hour], past["yesterday"]
+    ring = past["ring"][at_seconds // slots.seconds % slots.hour]
     np.copyto(ring, np.maximum(ring, share).astype(np.float16), where=present)
     for name, seconds, count in (("hours", HOUR_SECONDS, 24), ("days", DAY_SECONDS, 7)):
         row = past[name][at_seconds // seconds % count]
         np.copyto(row, np.maximum(row, share).astype(np.float16), where=present)
-    row = yesterday[at_seconds // slots.seconds % slots.day]
-    np.copyto(row, np.maximum(row, np.ceil(np.sqrt(share) * ROOT_STEPS - np.float32(0.5)).astype(np.uint8)))
+    slot = at_seconds // slots.seconds % slots.day
+    root = np.rint(np.sqrt(share) * ROOT_STEPS).astype(np.uint8)
+    yesterday, usual = past["yesterday"][slot], past["usual"][slot]
+    np.maximum(yesterday, root, out=yesterday)
+    np.copyto(usual, np.maximum(usual, root), where=present)
 
 
 def turn_rings(memory: Columns, *, from_seconds: int, to_seconds: int, slots: Slots) -> None:
     """Empty the slots that time has entered since the last tick, for the whole fleet at once.
 
-    A gap longer than a ring empties it whole.
+    A gap longer than a ring empties it whole; the usual day's slots fade instead.
     """
     for name, seconds, count, empty in (
         ("ring", slots.seconds, slots.hour, -1.0),
@@ -187,3 +194,6 @@ def turn_rings(memory: Columns, *, from_seconds: int, to_seconds: int, slots: Sl
         start, end = from_seconds // seconds, to_seconds // seconds
         for slot in range(max(start + 1, end - count + 1), end + 1):
             memory[name][slot % count] = empty
+            if name == "yesterday":
+                usual = memory["usual"][slot % count]
+                usual[...] = usual * USUAL_FADE

@@ -33,7 +33,10 @@ MARGIN_KICK: Final = np.float32(0.00001)
 LOSS_WEIGHT: Final = 1 / 576
 """Losses remember two days: a day is one sample of a daily habit."""
 SWITCH_RATIO: Final = np.float32(0.9)
-"""A model takes over when its loss is below this share of the current model's: no see-saw."""
+"""A plain model takes over when its loss is below this share of the current one's: no see-saw."""
+DISTRUST_RATIO: Final = np.float32(1.25)
+"""The network loses the right to act when its loss is this much above the safe model's, and has it back
+once it is no longer above: losses at rare levels are noisy, and each switch costs changes."""
 TOLERANCE_RATIO: Final = np.float32(0.001)
 
 
@@ -85,8 +88,8 @@ def _choose(record: Chunk) -> None:
     np.copyto(record["plain"], best.astype(np.uint8), where=better)
     safe = loss[record["plain"], series]
     trusted = record["trusted"]
-    gained = loss[NETWORK] < safe * SWITCH_RATIO
-    lost = loss[NETWORK] > safe / SWITCH_RATIO
+    gained = loss[NETWORK] <= safe
+    lost = loss[NETWORK] > safe * DISTRUST_RATIO
     np.copyto(trusted, (trusted | gained) & ~lost)
 
 

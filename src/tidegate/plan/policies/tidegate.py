@@ -31,8 +31,10 @@ import numpy as np
 
 from tidegate.model.columns import Column, Columns
 from tidegate.model.plan import Plan, Reason
+from tidegate.model.roster import HOST
 from tidegate.model.snapshot import in_server_units
 from tidegate.plan.placement import Placement
+from tidegate.plan.policies.calibrated_reactive import CalibratedReactive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,16 +47,21 @@ if TYPE_CHECKING:
 
 PRICE_GAIN: Final = np.float32(0.25)
 """How fast the price follows its SLA: one violation raises it by a quarter of e."""
-PRICE_START: Final = 0.1
-"""Price before any evidence, divided by the SLA: at its rate, violations then cost 0.1 of capacity."""
-PRICE_LOG_BELOW: Final = 3.0
+PRICE_START: Final = 0.14
+PRICE_START_POWER: Final = -0.85
+"""Price before any evidence: 0.14 sla^-0.85 of capacity, 7 at 1 %, 50 at 0.1 %: where the prices of most
+VMs settled on July's Bitbrains traces."""
+PRICE_LOG_BELOW: Final = 3.25
 PRICE_LOG_ABOVE: Final = 8.0
-"""The price stays within e^-3 .. e^8 of its start."""
+"""The price stays within e^-3.25 .. e^8 of its start."""
+NEWCOMER_LOG: Final = np.float32(1.5)
+NEWCOMER_SECONDS: Final = np.float32(120_000)
+"""A newcomer's price is e^1.5 higher, fading over 33 hours: its habits are not known yet."""
 CHANGES_PER_DAY: Final = 20.0
 """Budget of changes of more than 1 % of capacity: fewer than the calibrated rule makes where it is busy."""
 CALM_GAIN: Final = np.float32(0.25)
-CALM_START: Final = 0.02
-CALM_MIN: Final = 0.002
+CALM_START: Final = 0.05
+CALM_MIN: Final = 0.05
 CALM_MAX: Final = 5.0
 """Bounds of the regret threshold, in shares of capacity summed over steps."""
 CHANGE_RATIO: Final = np.float32(0.01)
@@ -62,7 +69,7 @@ LEAST_RATIO: Final = np.float32(0.0005)
 """No grant is below this share of capacity."""
 SILENT_SECONDS: Final = 86_400
 """Without a sample for so long a workload returns to what it was sold."""
-CHUNK: Final = 8192
+CHUNK: Final = 4096
 """Series worked on at a time, so that their curves fit the cache."""
 
 
@@ -72,26 +79,29 @@ class Tidegate:
     def __init__(self) -> None:
         """Know nobody yet."""
         self._placement = Placement()
+        self._baseline = CalibratedReactive()
         self._memory = Columns(
             price=Column(dtype=np.float32, fill=0.0),
             regret=Column(dtype=np.float32, fill=0.0),
             calm=Column(dtype=np.float32, fill=float(np.log(CALM_START))),
             silent_seconds=Column(dtype=np.float32, fill=0.0),
+            seen_seconds=Column(dtype=np.float32, fill=0.0),
         )
 
     def plan(self, snapshot: Snapshot, forecast: Forecast, scores: Scores | None) -> Plan:
         """Return the wanted shares with reasons, and what would be wanted without the forecast.
 
-        Without a curve, from a forecaster that knows only amounts, the amounts are granted.
+        A forecaster that knows amounts and no curve leaves it with the safe baseline alone.
         """
         memory = self._memory
         memory.follow(snapshot)
         present = ~np.isnan(snapshot.used)
         silent = np.where(present, 0, memory["silent_seconds"] + snapshot.step_seconds)
         memory["silent_seconds"] = silent
+        memory["seen_seconds"] = memory["seen_seconds"] + snapshot.step_seconds * present
         self._reprice(snapshot, present)
         held = in_server_units(snapshot.grant + snapshot.in_flight, snapshot)
-        safe = forecast.quantiles[-1] if forecast.exceedance is None else forecast.exceedance.safe
+        safe = self._safe(snapshot, forecast, scores)
         total, acts = self._totals(snapshot, forecast, held, safe)
         total = np.where(present, total, held)
         total = np.where(np.isnan(safe) | (silent >= SILENT_SECONDS), snapshot.capacity, total)
@@ -108,6 +118,12 @@ class Tidegate:
             counterfactual=np.where(np.isnan(safe), snapshot.capacity, np.minimum(safe, snapshot.capacity)),
         )
 
+    def _safe(self, snapshot: Snapshot, forecast: Forecast, scores: Scores | None) -> NDArray[np.float32]:
+        """Return what would be granted without the curve (resources, workloads); NaN where unknown."""
+        if forecast.exceedance is not None:
+            return forecast.exceedance.safe
+        return self._baseline.plan(snapshot, forecast, scores).wanted[HOST]
+
     def _reprice(self, snapshot: Snapshot, present: NDArray[np.bool_]) -> None:
         """Move log(price / start) after each sample."""
         step = PRICE_GAIN * (snapshot.pressed - snapshot.roster.violation_rate)
@@ -122,11 +138,12 @@ class Tidegate:
         if curve is None:
             return safe, np.zeros(safe.shape, dtype=np.bool_)
         total = safe.copy()
-        start = np.float32(np.log(PRICE_START)) - np.log(snapshot.roster.violation_rate)
+        start = np.log(PRICE_START * snapshot.roster.violation_rate**PRICE_START_POWER).astype(np.float32)
         for row in range(held.shape[0]):
             for begin in range(0, held.shape[1], CHUNK):
                 part = slice(begin, begin + CHUNK)
-                price = np.exp(self._memory["price"][row, part] + start[part])
+                newcomer = NEWCOMER_LOG * np.exp(-self._memory["seen_seconds"][row, part] / NEWCOMER_SECONDS)
+                price = np.exp(self._memory["price"][row, part] + start[part] + newcomer)
                 capacity = curve.scale[row, part]
                 with np.errstate(invalid="ignore", divide="ignore"):
                     grant = np.minimum(held[row, part] / capacity, 1)
@@ -147,11 +164,13 @@ class Tidegate:
             last = curve.base[row, part] / curve.scale[row, part]
         probability = curve.probability[:, row, part]
         rung = last + curve.offsets[:, None]
-        cost = np.where(rung >= 1, 1, rung + price * probability)
-        cost[rung < LEAST_RATIO] = np.inf
+        cost = probability * price
+        cost += rung
+        np.copyto(cost, np.float32(1), where=rung >= 1)
+        np.copyto(cost, np.float32(np.inf), where=rung < LEAST_RATIO)
         best = cost.argmin(axis=0)
         series = np.arange(best.size)
-        wanted, least = np.minimum(rung[best, series], 1), cost[best, series]
+        wanted, least = np.minimum(last + curve.offsets[best], 1), cost[best, series]
         wanted, least = np.where(least >= 1, np.float32(1), wanted), np.minimum(least, 1)
         keep = grant + price * _passed(probability, curve.offsets, grant, last)
         gap = np.maximum(keep - least, 0)
@@ -171,11 +190,16 @@ class Tidegate:
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return prices, regrets and thresholds."""
-        return self._memory.state()
+        baseline = {f"baseline.{name}": array for name, array in self._baseline.state().items()}
+        return self._memory.state() | baseline
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a saved state."""
         self._memory.restore(state)
+        prefix = "baseline."
+        mine = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+        if mine["ids"].size:
+            self._baseline.restore(mine)
 
 
 def _passed(

@@ -1,0 +1,141 @@
+"""Names people type and what they stand for: one table per kind.
+
+A plug-in adds to a table by an entry point in the group of that table's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from tidegate.forecast.engine import Engine
+from tidegate.forecast.histogram import AutopilotWindow, VpaPercentile
+from tidegate.forecast.n_sigma import NSigma
+from tidegate.forecast.nothing import NothingForecaster
+from tidegate.forecast.recent_peak import RecentPeak
+from tidegate.model.errors import InputError
+from tidegate.plan.policies.calibrated_reactive import CalibratedReactive
+from tidegate.plan.policies.margin import WithMargin
+from tidegate.plan.policies.oracle import Oracle
+from tidegate.plan.policies.static import Static
+from tidegate.plan.policies.tidegate import Tidegate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tidegate.model.resources import Resource
+    from tidegate.ports import Forecaster, Planner
+
+REACTIVE_MARGIN_RATIO: Final = 0.2
+"""What operators' autoscaling rules commonly add to the recent peak."""
+VPA_MARGIN_RATIO: Final = 0.15
+"""recommendation-margin-fraction of Kubernetes VPA."""
+AUTOPILOT_MARGIN_RATIO: Final = 0.10
+"""Low end of the 10-15 % of the Autopilot paper, which gives less to large limits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a policy may depend on; all of it the same for every policy of a run."""
+
+    resources: tuple[Resource, ...]
+    step_seconds: int
+    lead_steps: int = 1
+    seed: int = 0
+    forecasting: bool = True
+    """Switched off, `tidegate` is left with its safe baseline; the figures must show it."""
+    future: Callable[[int], NDArray[np.float32]] | None = None
+    """Demand by time, for the oracle; None where there is no future to look at."""
+
+
+Pair: TypeAlias = "tuple[Forecaster, Planner]"
+PolicyFactory: TypeAlias = "Callable[[Settings], Pair]"
+
+
+def _recent_peak(settings: Settings) -> RecentPeak:
+    return RecentPeak(step_seconds=settings.step_seconds, lead_steps=settings.lead_steps)
+
+
+def engine(settings: Settings) -> Engine:
+    """Return the default forecaster, as `tidegate` runs it."""
+    return Engine(
+        resources=settings.resources,
+        step_seconds=settings.step_seconds,
+        lead_steps=settings.lead_steps,
+        seed=settings.seed,
+    )
+
+
+def _static(settings: Settings) -> Pair:
+    return NothingForecaster(), Static()
+
+
+def _reactive(settings: Settings) -> Pair:
+    return _recent_peak(settings), WithMargin(margin_ratio=REACTIVE_MARGIN_RATIO)
+
+
+def _calibrated_reactive(settings: Settings) -> Pair:
+    return _recent_peak(settings), CalibratedReactive()
+
+
+def _vpa(settings: Settings) -> Pair:
+    forecaster = VpaPercentile(resources=settings.resources, lead_steps=settings.lead_steps)
+    return forecaster, WithMargin(margin_ratio=VPA_MARGIN_RATIO)
+
+
+def _autopilot_window(settings: Settings) -> Pair:
+    forecaster = AutopilotWindow(
+        resources=settings.resources, step_seconds=settings.step_seconds, lead_steps=settings.lead_steps
+    )
+    return forecaster, WithMargin(margin_ratio=AUTOPILOT_MARGIN_RATIO)
+
+
+def _n_sigma(settings: Settings) -> Pair:
+    forecaster = NSigma(step_seconds=settings.step_seconds, lead_steps=settings.lead_steps)
+    return forecaster, WithMargin(margin_ratio=0.0)
+
+
+def _tidegate(settings: Settings) -> Pair:
+    return engine(settings) if settings.forecasting else _recent_peak(settings), Tidegate()
+
+
+def _oracle(settings: Settings) -> Pair:
+    if settings.future is None:
+        raise InputError("policy 'oracle' sees the future and runs in replay only; choose another policy")
+    return NothingForecaster(), Oracle(settings.future, settings.lead_steps)
+
+
+POLICIES: Final[Mapping[str, PolicyFactory]] = {
+    "static": _static,
+    "reactive": _reactive,
+    "calibrated_reactive": _calibrated_reactive,
+    "vpa": _vpa,
+    "autopilot_window": _autopilot_window,
+    "n_sigma": _n_sigma,
+    "tidegate": _tidegate,
+    "oracle": _oracle,
+}
+
+SLA_POLICIES: Final = frozenset({"calibrated_reactive", "tidegate"})
+"""Policies whose grants follow the SLA: these get a frontier in reports."""
+
+
+def policy(name: str) -> PolicyFactory:
+    """Return the factory of a policy by name: ours first, then plug-ins.
+
+    Raises:
+        InputError: nobody goes by that name.
+
+    """
+    if name in POLICIES:
+        return POLICIES[name]
+    plug_ins = {entry.name: entry for entry in entry_points(group="tidegate.policies")}
+    if name in plug_ins:
+        factory: PolicyFactory = plug_ins[name].load()
+        return factory
+    known = ", ".join(sorted([*POLICIES, *plug_ins]))
+    raise InputError(f"unknown policy '{name}'; choose from {known}")

@@ -1,0 +1,77 @@
+"""`tidegate bench`: how fast it is on this machine, beside limits and peers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tidegate.app.threads import one_blas_thread
+from tidegate.cli.files import write_atomically
+from tidegate.lab.bench.result import Benchmark, Row
+from tidegate.model.errors import InputError
+
+SIZES = "1000,10000,100000,1000000"
+WORKLOADS_MAX = 10_000_000
+
+
+def command(
+    area: Annotated[str, typer.Argument(help="What to measure: replay or tick.")],
+    workloads: Annotated[str, typer.Option(help="tick: numbers of workloads, comma-separated.")] = SIZES,
+    policy: Annotated[str | None, typer.Option(help="tick: the policy; replay: policies.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
+) -> None:
+    """Measure an AREA and print each figure beside its limit; asserts nothing."""
+    with Console(stderr=True).status(f"measuring {area}"), one_blas_thread():
+        result = _measured(area, workloads, policy, seed)
+    if json is not None:
+        write_atomically(json, msgspec.json.format(msgspec.json.encode(result)))
+    Console().print(_table(result))
+
+
+def _measured(area: str, workloads: str, policy: str | None, seed: int) -> Benchmark:
+    match area:
+        case "tick":
+            from tidegate.lab.bench.tick import bench_tick
+
+            return bench_tick(_sizes(workloads), policy_name=policy or "tidegate", seed=seed)
+        case "replay":
+            from tidegate.lab.bench.replay import POLICIES, bench_replay
+
+            return bench_replay(policy.split(",") if policy else POLICIES, seed=seed)
+        case _:
+            raise InputError(f"unknown area '{area}'; choose from replay, tick")
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"--workloads '{text}' is no list of whole numbers; for example 1000,100000"
+        ) from error
+    if not all(1 <= size <= WORKLOADS_MAX for size in sizes):
+        raise InputError(f"--workloads '{text}' must lie between 1 and {WORKLOADS_MAX}")
+    return sizes
+
+
+def _table(result: Benchmark) -> Table:
+    about = ", ".join(f"{name} {value}" for name, value in result.machine.items())
+    table = Table(title=f"{result.area} ({about})", title_justify="left")
+    for heading in ("figure", "value", "unit", "limit", "holds"):
+        table.add_column(heading, justify="left" if heading in {"figure", "unit"} else "right")
+    for row in result.rows:
+        table.add_row(row.name, f"{row.value:,.4g}", row.unit, *_verdict(row))
+    return table
+
+
+def _verdict(row: Row) -> tuple[str, str]:
+    if row.limit is None:
+        return "-", "-"
+    bound = "<=" if row.direction == "max" else ">="
+    return f"{bound} {row.limit:,.4g}", "yes" if row.holds else "no"
