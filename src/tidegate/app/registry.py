@@ -17,6 +17,7 @@ from tidegate.forecast.recent_peak import RecentPeak
 from tidegate.model.errors import InputError
 from tidegate.plan.policies.calibrated_reactive import CalibratedReactive
 from tidegate.plan.policies.margin import WithMargin
+from tidegate.plan.policies.offload_first import OffloadFirst
 from tidegate.plan.policies.oracle import Oracle
 from tidegate.plan.policies.static import Static
 from tidegate.plan.policies.tidegate import Tidegate
@@ -103,6 +104,10 @@ def _tidegate(settings: Settings) -> Pair:
     return engine(settings) if settings.forecasting else _recent_peak(settings), Tidegate()
 
 
+def _offload_first(settings: Settings) -> Pair:
+    return _recent_peak(settings), OffloadFirst()
+
+
 def _oracle(settings: Settings) -> Pair:
     if settings.future is None:
         raise InputError("policy 'oracle' sees the future and runs in replay only; choose another policy")
@@ -116,6 +121,7 @@ POLICIES: Final[Mapping[str, PolicyFactory]] = {
     "vpa": _vpa,
     "autopilot_window": _autopilot_window,
     "n_sigma": _n_sigma,
+    "offload_first": _offload_first,
     "tidegate": _tidegate,
     "oracle": _oracle,
 }

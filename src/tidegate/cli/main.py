@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import click
 import typer
 
 from tidegate.cli import bench, replay, trace, up
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+"""Typer's own usage error: its class lives in click or in Typer's copy of it, by version."""
 
 app = typer.Typer(
     name="tidegate",
@@ -40,9 +41,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage or bad input."""
     try:
         result = app(args=arguments, standalone_mode=False, prog_name="tidegate")
-    except click.UsageError as error:
-        return _fail(error.format_message(), EXIT_USAGE)
-    except click.exceptions.Abort:
+    except USAGE_ERROR as error:
+        return _fail(_sentence(error), EXIT_USAGE)
+    except typer.Abort:
         return _fail("interrupted; nothing was left half-written", EXIT_INTERRUPTED)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing was left half-written", EXIT_INTERRUPTED)
@@ -51,6 +52,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TidegateError as error:
         return _fail(str(error), EXIT_FAILED)
     return result if isinstance(result, int) else 0
+
+
+def _sentence(error: Exception) -> str:
+    """Return what Typer says of wrong usage, and where to read on."""
+    said = str(getattr(error, "format_message", lambda: error)())
+    return f"{said.rstrip('.')}; tidegate --help lists commands, tidegate COMMAND --help their options"
 
 
 def _fail(sentence: str, code: int) -> int:

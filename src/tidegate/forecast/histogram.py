@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.forecast.point import CERTAIN, of_one_model
-from tidegate.forecast.windows import DAY_SECONDS, HOUR_SECONDS, maximum_present, slot_of, steps_in
-from tidegate.model.columns import Column, Columns
+from tidegate.forecast.windows import DAY_SECONDS, HOUR_SECONDS, Passed, maximum_present, slot_of, steps_in
+from tidegate.model.columns import Column, Columns, part_of
 from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
@@ -110,13 +110,13 @@ class VpaPercentile:
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return the histograms and the reference time of their weights."""
-        reference = np.array([[self._reference_seconds or 0]])
+        reference = np.array(-1 if self._reference_seconds is None else self._reference_seconds)
         return self._memory.state() | {"reference_seconds": reference}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a saved state."""
         self._memory.restore(state)
-        self._reference_seconds = int(state["reference_seconds"][0, 0]) or None
+        self._reference_seconds = _known(part_of(state, "reference_seconds"))
 
 
 AUTOPILOT_BUCKETS: Final = 400
@@ -141,6 +141,7 @@ class AutopilotWindow:
         self._half_life = np.array(half_life, dtype=np.float64)[:, None]
         self._percentile = np.array([AUTOPILOT_PERCENTILE.get(r, 0.95) for r in resources])[:, None]
         self._slots = steps_in(HOUR_SECONDS, step_seconds)
+        self._passed = Passed(step_seconds, self._slots)
         self._reference_seconds: int | None = None
         self._memory = Columns(
             weights=Column(dtype=np.float32, fill=0.0, leading=(AUTOPILOT_BUCKETS,)),
@@ -159,6 +160,7 @@ class AutopilotWindow:
         added = (bucket + 1) / AUTOPILOT_BUCKETS * weight[resource, 0]
         self._memory["weights"][bucket, resource, workload] += added.astype(np.float32)
         slot = slot_of(snapshot.time_seconds, snapshot.step_seconds, self._slots)
+        self._memory["recommended"][self._passed.lost(snapshot.time_seconds)] = np.nan
         self._memory["recommended"][slot] = self._recommend(snapshot)
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
@@ -186,10 +188,18 @@ class AutopilotWindow:
         return weight
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Return the histograms and the reference time of their weights."""
-        return self._memory.state() | {"reference_seconds": np.array([[self._reference_seconds or 0]])}
+        """Return the histograms, the reference time of their weights and the last sample's time."""
+        reference = -1 if self._reference_seconds is None else self._reference_seconds
+        times = {"reference_seconds": np.array(reference), "last_seconds": self._passed.state()}
+        return self._memory.state() | times
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a saved state."""
         self._memory.restore(state)
-        self._reference_seconds = int(state["reference_seconds"][0, 0]) or None
+        self._reference_seconds = _known(part_of(state, "reference_seconds"))
+        self._passed.restore(part_of(state, "last_seconds"))
+
+
+def _known(seconds: NDArray[Any]) -> int | None:
+    """Return a saved time; None where there was none yet."""
+    return None if int(seconds) < 0 else int(seconds)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.forecast.point import CERTAIN, of_one_model
-from tidegate.forecast.windows import HOUR_SECONDS, slot_of, steps_in
-from tidegate.model.columns import Column, Columns
+from tidegate.forecast.windows import HOUR_SECONDS, Passed, slot_of, steps_in
+from tidegate.model.columns import Column, Columns, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ class NSigma:
         """Keep ten hours of samples."""
         self._slots = steps_in(HISTORY_SECONDS, step_seconds)
         self._lead_steps = lead_steps
+        self._passed = Passed(step_seconds, self._slots)
         self._memory = Columns(
             ring=Column(dtype=np.float32, fill=np.nan, leading=(self._slots,)),
             count=Column(dtype=np.int32, fill=0),
@@ -49,11 +50,9 @@ class NSigma:
         slot = slot_of(snapshot.time_seconds, snapshot.step_seconds, self._slots)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.minimum(snapshot.used / snapshot.capacity, 1)
-        new, old = share.astype(np.float64), memory["ring"][slot].astype(np.float64)
-        memory["count"] = memory["count"] + ~np.isnan(new) - ~np.isnan(old)
-        memory["total"] = memory["total"] + np.nan_to_num(new) - np.nan_to_num(old)
-        memory["squares"] = memory["squares"] + np.nan_to_num(new) ** 2 - np.nan_to_num(old) ** 2
-        memory["ring"][slot] = share
+        for lost in self._passed.lost(snapshot.time_seconds):
+            self._exchange(lost, np.full_like(share, np.nan))
+        self._exchange(slot, share)
         need = self._need(snapshot.capacity)
         memory["need"] = np.where(np.isnan(need), memory["need"], need)
 
@@ -67,6 +66,15 @@ class NSigma:
             quantiles=self._memory["need"][None],
         )
 
+    def _exchange(self, slot: int, share: NDArray[np.float32]) -> None:
+        """Put samples in a slot of the ring and in the sums in place of what was there."""
+        memory = self._memory
+        new, old = share.astype(np.float64), memory["ring"][slot].astype(np.float64)
+        memory["count"] = memory["count"] + ~np.isnan(new) - ~np.isnan(old)
+        memory["total"] = memory["total"] + np.nan_to_num(new) - np.nan_to_num(old)
+        memory["squares"] = memory["squares"] + np.nan_to_num(new) ** 2 - np.nan_to_num(old) ** 2
+        memory["ring"][slot] = share
+
     def _need(self, capacity: NDArray[np.float32]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = self._memory["total"] / self._memory["count"]
@@ -76,8 +84,9 @@ class NSigma:
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return the ring and the running sums."""
-        return self._memory.state()
+        return self._memory.state() | {"last_seconds": self._passed.state()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a saved state."""
         self._memory.restore(state)
+        self._passed.restore(part_of(state, "last_seconds"))

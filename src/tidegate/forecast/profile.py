@@ -13,7 +13,7 @@ import numpy as np
 
 from tidegate.forecast.point import of_one_model
 from tidegate.forecast.windows import DAY_SECONDS, WEEK_SECONDS
-from tidegate.model.columns import Column, Columns
+from tidegate.model.columns import Column, Columns, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,12 +119,12 @@ class Profile:
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return the week and the running quarter."""
-        return self._memory.state() | {"slot": np.array([[-1 if self._slot is None else self._slot]])}
+        return self._memory.state() | {"slot": np.array(-1 if self._slot is None else self._slot)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a saved state."""
         self._memory.restore(state)
-        slot = int(state["slot"][0, 0])
+        slot = int(part_of(state, "slot"))
         self._slot = None if slot < 0 else slot
 
 

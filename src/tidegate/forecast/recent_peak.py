@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tidegate.forecast.point import CERTAIN, of_one_model
-from tidegate.forecast.windows import HOUR_SECONDS, maximum_present, slot_of, steps_in
-from tidegate.model.columns import Column, Columns
+from tidegate.forecast.windows import HOUR_SECONDS, Passed, maximum_present, slot_of, steps_in
+from tidegate.model.columns import Column, Columns, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,7 @@ class RecentPeak:
         self._slots = steps_in(window_seconds, step_seconds)
         self._lead_steps = lead_steps
         self._name = name
+        self._passed = Passed(step_seconds, self._slots)
         self._memory = Columns(
             ring=Column(dtype=np.float32, fill=np.nan, leading=(self._slots,)),
             peak=Column(dtype=np.float32, fill=np.nan),
@@ -48,6 +49,7 @@ class RecentPeak:
         """Put the samples in their slot; demand above capacity is capacity."""
         self._memory.follow(snapshot)
         slot = slot_of(snapshot.time_seconds, snapshot.step_seconds, self._slots)
+        self._memory["ring"][self._passed.lost(snapshot.time_seconds)] = np.nan
         self._memory["ring"][slot] = np.minimum(snapshot.used, snapshot.capacity)
         peak = maximum_present(self._memory["ring"])
         self._memory["peak"] = np.where(np.isnan(peak), self._memory["peak"], peak)
@@ -64,11 +66,12 @@ class RecentPeak:
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return the ring and the last known peaks."""
-        return self._memory.state()
+        return self._memory.state() | {"last_seconds": self._passed.state()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a saved state."""
         self._memory.restore(state)
+        self._passed.restore(part_of(state, "last_seconds"))
 
 
 def last_value(*, step_seconds: int, lead_steps: int = 1) -> RecentPeak:

@@ -7,7 +7,7 @@ start, at the same time. So the sum is forecast as a series of its own.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from tidegate.model.roster import NO_CARD, Roster, one_unbounded_server
 from tidegate.model.snapshot import Snapshot, card_worth, strictest_rates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from tidegate.ports import Forecaster
@@ -75,6 +77,27 @@ class WithServerSums:
         )
         self._roster = (snapshot.roster, roster)
         return roster
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what both forecasters remember, where they can be saved."""
+        return {
+            f"{name}.{key}": array
+            for name, part in self._parts()
+            if hasattr(part, "state")
+            for key, array in part.state().items()
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned."""
+        for name, part in self._parts():
+            if hasattr(part, "restore"):
+                prefix = f"{name}."
+                part.restore(
+                    {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+                )
+
+    def _parts(self) -> tuple[tuple[str, Forecaster], ...]:
+        return ("workloads", self._workloads), ("sums", self._sums)
 
 
 def offloadable_sums(snapshot: Snapshot, amounts: NDArray[np.float32]) -> NDArray[np.float32]:

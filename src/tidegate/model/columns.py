@@ -95,6 +95,7 @@ class Columns:
             InputError: an array is missing or its leading axes are not the declared ones.
 
         """
+        part_of(state, "ids")
         for name, column in self._columns.items():
             found = state.get(name)
             if found is None or found.shape[:-2] != column.leading:
@@ -107,3 +108,15 @@ class Columns:
         self._arrays = {
             name: np.array(state[name], dtype=column.dtype) for name, column in self._columns.items()
         }
+
+
+def part_of(state: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    """Return one array of a saved state.
+
+    Raises:
+        InputError: it is not there.
+
+    """
+    if name not in state:
+        raise InputError(f"the saved state lacks '{name}'; start without saved state")
+    return state[name]

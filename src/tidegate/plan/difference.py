@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.model.snapshot import Snapshot
+
+ROUNDING_RATIO: Final = 1e-6
+"""Held plus in flight misses what was asked by float32 rounding of what is in flight: that is no change."""
 
 
 class _Rows(NamedTuple):
@@ -32,7 +35,8 @@ def difference(plan: Plan, snapshot: Snapshot) -> Actions:
     """
     expected = snapshot.grant + snapshot.in_flight
     moved = _moved_card(plan, snapshot)
-    changed = (plan.wanted != expected) & ~np.isnan(plan.wanted)
+    rounding = np.float32(ROUNDING_RATIO) * np.abs(snapshot.in_flight)
+    changed = ~(np.abs(plan.wanted - expected) <= rounding) & ~np.isnan(plan.wanted)
     if moved.any():
         changed[CARD] |= moved & (plan.wanted[CARD] > 0)
     rows = _Rows(*np.nonzero(changed))

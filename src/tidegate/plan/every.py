@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tidegate.model.roster import realigned, source_rows
+import numpy as np
+
+from tidegate.model.roster import CARD, HOST, realigned, source_rows
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tidegate.model.forecast import Forecast
@@ -42,13 +43,16 @@ class Every:
         if due or self._decided is None or self._ids is None:
             self._decided, self._ids = plan, snapshot.roster.ids
             return plan
-        if self._ids is snapshot.roster.ids:
-            return replace(self._decided, expires_seconds=plan.expires_seconds)
-        rows = source_rows(self._ids, snapshot.roster.ids)
-        return replace(plan, wanted=_wanted(self._decided.wanted, plan.wanted, rows))
+        decided = self._decided.wanted
+        if self._ids is not snapshot.roster.ids:
+            decided = _followed(decided, plan.wanted, source_rows(self._ids, snapshot.roster.ids))
+        # The card share belongs to the card it was decided for.
+        card_share = np.where(plan.card == snapshot.card, decided[CARD], plan.wanted[CARD])
+        host_share = np.fmin(decided[HOST], snapshot.capacity)
+        return replace(plan, wanted=np.stack([host_share, card_share]))
 
 
-def _wanted(
+def _followed(
     decided: NDArray[np.float32], fresh: NDArray[np.float32], rows: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return the decided shares of those who were there, the fresh ones of newcomers."""

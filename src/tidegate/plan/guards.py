@@ -50,6 +50,18 @@ def _share_place(plan: Plan, snapshot: Snapshot, share: int) -> NDArray[np.int32
 
 
 @dataclass(frozen=True, slots=True)
+class HoldUnknown:
+    """Hold whatever a plan says nothing about, so that the guards after it can add up."""
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan with what is held where it wants NaN: nothing is known of the workload yet."""
+        unknown = np.isnan(plan.wanted)
+        if not unknown.any():
+            return plan
+        return replace(plan, wanted=np.where(unknown, snapshot.grant + snapshot.in_flight, plan.wanted))
+
+
+@dataclass(frozen=True, slots=True)
 class Expiry:
     """Refuse a plan older than its expiry: everything holds."""
 
@@ -90,33 +102,68 @@ class FloorAndCeiling:
 class PlaceCapacity:
     """Cut growth where a place would be granted more than is allocatable there.
 
-    With held amounts h (in-flight growth included), wanted w and room = allocatable - sum of
-    max(h, min(h, w)), growth at the place is scaled so that it fits, lower SLA classes first:
-    sum over workloads <= allocatable, or nobody grows.
+    With held amounts h (in-flight growth included), wanted w and room = allocatable - sum of h at the
+    place, growth w - h is cut so that it fits, lower SLA classes first: sum over workloads <=
+    allocatable, or nobody grows. A share that moves to another card is charged at both: all of it is
+    growth at the new one, and it moves whole or not at all.
     """
 
     def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
         """Return the plan with growth cut to what its place can hold."""
         if not snapshot.places.bounded:
             return plan
+        plan = self._without_crowded_moves(plan, snapshot)
         base = charged(snapshot)
         wanted = plan.wanted.copy()
         touched = np.zeros(wanted.shape[1:], dtype=np.bool_)
         for share in range(SHARES):
-            growth = np.maximum(plan.wanted[share] - base[share], 0)
-            cut = _fitting(growth, base[share], _share_place(plan, snapshot, share), snapshot)
+            place = _share_place(plan, snapshot, share)
+            growth = np.maximum(plan.wanted[share] - _base_at(place, base, share, snapshot), 0)
+            cut = _fitting(growth, _room(base, share, snapshot), place, snapshot)
             short = cut < growth
             wanted[share] = np.where(short, base[share] + cut, wanted[share])
             touched |= short
         return shrunk(plan, wanted, touched, Reason.GUARD_CAPACITY)
 
+    @staticmethod
+    def _without_crowded_moves(plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan in which who would not fit on its new card stays where it is, as it is."""
+        moves = plan.card != snapshot.card
+        if not moves.any():
+            return plan
+        base = charged(snapshot)
+        growth = np.maximum(plan.wanted[CARD] - _base_at(plan.card, base, CARD, snapshot), 0)
+        cut = _fitting(growth, _room(base, CARD, snapshot), plan.card, snapshot)
+        crowded = moves & (cut < growth).any(axis=0)
+        if not crowded.any():
+            return plan
+        held = snapshot.grant + snapshot.in_flight
+        stays = replace(plan, card=np.where(crowded, snapshot.card, plan.card))
+        refused = np.broadcast_to(crowded, growth.shape)
+        return shrunk(stays, np.where(crowded, held, plan.wanted), refused, Reason.GUARD_CAPACITY)
+
+
+def _base_at(
+    place: NDArray[np.int32], base: NDArray[np.float32], share: int, snapshot: Snapshot
+) -> NDArray[np.float32]:
+    """Return what each share is already charged at its wanted place: nothing where it would move there."""
+    if share == HOST:
+        return base[HOST]
+    return np.where(place == snapshot.card, base[CARD], np.float32(0))
+
+
+def _room(base: NDArray[np.float32], share: int, snapshot: Snapshot) -> NDArray[np.float64]:
+    """Return what is left at each place (resources, places) once everything held there is charged."""
+    place = snapshot.host if share == HOST else snapshot.card
+    held = summed_by_place(base[share], place, len(snapshot.places.names))
+    return np.maximum(snapshot.places.allocatable - held, 0)
+
 
 def _fitting(
-    growth: NDArray[np.float32], base: NDArray[np.float32], place: NDArray[np.int32], snapshot: Snapshot
+    growth: NDArray[np.float32], room: NDArray[np.float64], place: NDArray[np.int32], snapshot: Snapshot
 ) -> NDArray[np.float32]:
-    """Cut growth (resources, workloads) so that base + growth fits each place, high priority first."""
+    """Cut growth (resources, workloads) so that it fits each place's room, high priority first."""
     places = len(snapshot.places.names)
-    room = np.maximum(snapshot.places.allocatable - summed_by_place(base, place, places), 0)
     if (summed_by_place(growth, place, places) <= room).all():
         return growth
     fitting = np.zeros_like(growth)
@@ -142,20 +189,12 @@ class Pace:
     def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
         """Return the plan with big shrinks shortened."""
         held = snapshot.grant[HOST]
-        lowest = held - np.float32(self.shrink_ratio_max) * np.nan_to_num(snapshot.capacity)
-        host = np.fmax(plan.wanted[HOST], np.minimum(lowest, held))
-        touched = (host > plan.wanted[HOST]) & ~_rehoming(plan, snapshot)
-        return shrunk(
-            plan,
-            np.stack([np.where(touched, host, plan.wanted[HOST]), plan.wanted[CARD]]),
-            touched,
-            Reason.GUARD_PACE,
-        )
-
-
-def _rehoming(plan: Plan, snapshot: Snapshot) -> NDArray[np.bool_]:
-    """Where the host share shrinks because the card share grows: not a loss."""
-    return plan.wanted[CARD] > snapshot.grant[CARD]
+        taken_over = np.maximum(plan.wanted[CARD] - snapshot.grant[CARD], 0) * card_worth(snapshot)
+        step = np.float32(self.shrink_ratio_max) * np.nan_to_num(snapshot.capacity)
+        lowest = np.minimum(held - step - taken_over, held)
+        host = np.fmax(plan.wanted[HOST], lowest)
+        touched = host > plan.wanted[HOST]
+        return shrunk(plan, np.stack([host, plan.wanted[CARD]]), touched, Reason.GUARD_PACE)
 
 
 @dataclass(slots=True)
@@ -235,9 +274,9 @@ __all__ = [
     "CoolDown",
     "Expiry",
     "FloorAndCeiling",
+    "HoldUnknown",
     "Pace",
     "PlaceCapacity",
-    "card_worth",
     "charged",
     "summed_by_place",
 ]

@@ -94,5 +94,7 @@ def _looked_up(
     wanted: NDArray[np.int64], keys: NDArray[np.int64], values: NDArray[Any]
 ) -> NDArray[np.float64]:
     """The value of each wanted key among sorted keys; 0 where it is not there."""
+    if keys.size == 0:
+        return np.zeros(wanted.shape)
     at = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
     return np.where(keys[at] == wanted, values[at], 0.0)

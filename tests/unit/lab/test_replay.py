@@ -9,7 +9,15 @@ import pytest
 
 from tidegate.app.registry import POLICIES
 from tidegate.lab.pool import replay_all
-from tidegate.lab.replay import ReplaySettings, Run, check, demand_by_time, replay, runs_of, with_known_capacity
+from tidegate.lab.replay import (
+    ReplaySettings,
+    Run,
+    check,
+    demand_by_time,
+    replay,
+    runs_of,
+    with_known_capacity,
+)
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 from tidegate.model.trace import Trace
@@ -156,7 +164,8 @@ def test_a_report_runs_further_slas_of_the_policies_that_have_one():
     settings = replace(SETTINGS, sla=0.01)
     runs = runs_of(["vpa", "calibrated_reactive"], settings, frontier=True)
     assert [(run.policy, run.sla) for run in runs] == [
-        ("vpa", 0.01), ("calibrated_reactive", 0.01), ("calibrated_reactive", 0.05), ("calibrated_reactive", 0.001),
+        ("vpa", 0.01),
+        *[("calibrated_reactive", sla) for sla in (0.01, 0.05, 0.001)],
     ]  # fmt: skip
     assert [run.with_history for run in runs] == [True, True, False, False]
 

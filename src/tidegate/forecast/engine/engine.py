@@ -17,6 +17,7 @@ from tidegate.forecast.engine.features import COUNT, features, peaks
 from tidegate.forecast.engine.lessons import BATCH, DRAWN_MAX, Pool, schedule
 from tidegate.forecast.engine.network import OFFSETS, Network
 from tidegate.forecast.engine.past import Sample, Slots
+from tidegate.model.columns import part_of
 from tidegate.model.forecast import Exceedance, Forecast
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class Engine:
         unknown = self._past["seen"] == 0
         young = self._past["seen"] * self._step_seconds < PROFILING_SECONDS
         fleet_young = self._ticks * self._step_seconds < PROFILING_SECONDS
+        acts = self._record["trusted"] & ~young & (not fleet_young)
+        np.copyto(quantiles, safe, where=~acts)
         quantiles *= snapshot.capacity
         quantiles[:, unknown] = np.nan
         return Forecast(
@@ -147,8 +150,8 @@ class Engine:
             levels=LEVELS,
             quantiles=quantiles,
             models=records.MODELS,
-            model=records.acting_model(self._record),
-            skill=records.skill(self._record),
+            model=records.acting_model(self._record, acts),
+            skill=records.skill(self._record, acts),
             coverage=self._record["coverage"].copy(),
             profiling=young | fleet_young,
             exceedance=Exceedance(
@@ -156,7 +159,7 @@ class Engine:
                 offsets=OFFSETS,
                 scale=snapshot.capacity,
                 probability=curve,
-                acts=self._record["trusted"] & ~young & (not fleet_young),
+                acts=acts,
                 safe=np.where(unknown, np.float32(np.nan), safe * snapshot.capacity),
             ),
         )
@@ -195,10 +198,10 @@ class Engine:
         for row, (network, pool) in enumerate(zip(self._networks, self._pools, strict=True)):
             network.restore(_under(state, f"network.{row}."))
             pool.restore(_under(state, f"lessons.{row}."))
-            _restore_random(self._random[row], state[f"random.{row}"])
-        self._by_id = np.argsort(state["past.ids"], kind="stable")
-        self._ticks = int(state["ticks"])
-        last = int(state["last_seconds"])
+            _restore_random(self._random[row], part_of(state, f"random.{row}"))
+        self._by_id = np.argsort(part_of(state, "past.ids"), kind="stable")
+        self._ticks = int(part_of(state, "ticks"))
+        last = int(part_of(state, "last_seconds"))
         self._last_seconds = None if last < 0 else last
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.forecast.engine.features import COUNT, LAST
 from tidegate.forecast.engine.network import bin_of
+from tidegate.model.columns import part_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,20 +121,22 @@ class Pool:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned."""
-        kept = state["pool.bins"].size
-        self._features[:kept] = state["pool.features"]
-        self._bins[:kept] = state["pool.bins"]
-        self._censored[:kept] = state["pool.censored"]
-        self._taken = int(state["pool.taken"])
-        self._open = [_reopened(state, at, int(steps)) for at, steps in enumerate(state["open.steps"])]
+        kept = part_of(state, "pool.bins").size
+        self._features[:kept] = part_of(state, "pool.features")
+        self._bins[:kept] = part_of(state, "pool.bins")
+        self._censored[:kept] = part_of(state, "pool.censored")
+        self._taken = int(part_of(state, "pool.taken"))
+        self._open = [
+            _reopened(state, at, int(steps)) for at, steps in enumerate(part_of(state, "open.steps"))
+        ]
 
 
 def _reopened(state: Mapping[str, NDArray[Any]], at: int, steps: int) -> Open:
     return Open(
-        rows=np.array(state[f"open.{at}.rows"]),
-        features=np.array(state[f"open.{at}.features"]),
-        peak=np.array(state[f"open.{at}.peak"]),
-        censored=np.array(state[f"open.{at}.censored"]),
+        rows=np.array(part_of(state, f"open.{at}.rows")),
+        features=np.array(part_of(state, f"open.{at}.features")),
+        peak=np.array(part_of(state, f"open.{at}.peak")),
+        censored=np.array(part_of(state, f"open.{at}.censored")),
         steps=steps,
     )
 

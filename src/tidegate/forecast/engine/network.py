@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tidegate.model.columns import part_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -127,8 +129,8 @@ class Network:
         """Go on from what `state` returned."""
         for name, arrays in (("weights", self.weights), ("first", self._first), ("second", self._second)):
             for at, array in enumerate(arrays):
-                array[...] = state[f"{name}.{at}"]
-        self._steps = int(state["steps"])
+                array[...] = part_of(state, f"{name}.{at}")
+        self._steps = int(part_of(state, "steps"))
 
 
 def _targets(

@@ -101,9 +101,9 @@ def censored_samples(snapshot: Snapshot) -> NDArray[np.bool_]:
     return snapshot.pressed & ~(snapshot.used > snapshot.held + np.float32(0.001) * snapshot.capacity)
 
 
-def weight_per_step(weight: float, step_seconds: int) -> np.float32:
+def weight_per_step(weight: NDArray[np.floating] | float, step_seconds: int) -> NDArray[np.float32]:
     """Return the running-mean weight of one step that equals ``weight`` per five minutes."""
-    return np.float32(1 - (1 - weight) ** (step_seconds / REFERENCE_SECONDS))
+    return np.asarray(1 - (1 - weight) ** (step_seconds / REFERENCE_SECONDS), dtype=np.float32)
 
 
 def remember(past: Chunk, sample: Sample, *, time_seconds: int, step_seconds: int, slots: Slots) -> None:

@@ -30,11 +30,13 @@ BASELINE: Final = 0
 MARGIN_START: Final = 0.05
 MARGIN_MIN: Final = np.float32(0.0001)
 MARGIN_KICK: Final = np.float32(0.00001)
-LOSS_WEIGHT: Final = 1 / 576
-"""Losses remember two days: a day is one sample of a daily habit."""
+LOSS_WEIGHT_MAX: Final = 1 / 576
+MISSES_REMEMBERED: Final = 5
+"""Losses remember two days, a day being one sample of a daily habit, and at least the time in which five
+misses are allowed: at an SLA of 0.1 % one miss more or less says nothing."""
 SWITCH_RATIO: Final = np.float32(0.9)
 """A plain model takes over when its loss is below this share of the current one's: no see-saw."""
-DISTRUST_RATIO: Final = np.float32(1.25)
+DISTRUST_RATIO: Final = np.float32(1.5)
 """The network loses the right to act when its loss is this much above the safe model's, and has it back
 once it is no longer above: losses at rare levels are noisy, and each switch costs changes."""
 TOLERANCE_RATIO: Final = np.float32(0.001)
@@ -66,7 +68,7 @@ def judge(
     missed = (over < -TOLERANCE_RATIO) | (sample.censored & (said <= held))
     miss_loss = np.maximum(-over, TOLERANCE_RATIO) * (1 - sla)
     loss = np.where(missed, miss_loss, np.maximum(over, 0) * sla)
-    weight = weight_per_step(LOSS_WEIGHT, step_seconds)
+    weight = weight_per_step(np.minimum(LOSS_WEIGHT_MAX, sla / MISSES_REMEMBERED), step_seconds)
     record["loss"] += np.where(present, (loss - record["loss"]) * weight, 0)
     covered = np.where(missed[NETWORK], np.float32(0), np.float32(1))
     coverage = record["coverage"]
@@ -107,17 +109,17 @@ def say(record: Chunk, peak: Peaks, network: NDArray[np.float32]) -> NDArray[np.
     return said[record["plain"], np.arange(said.shape[1])]
 
 
-def skill(record: Columns) -> NDArray[np.float32]:
+def skill(record: Columns, acts: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return 1 - loss of the acting model / loss of the plain baseline; NaN before any loss."""
     loss = record["loss"]
-    acting = np.where(record["trusted"], loss[NETWORK], _at(loss, record["plain"]))
+    acting = np.where(acts, loss[NETWORK], _at(loss, record["plain"]))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(loss[BASELINE] > 0, 1 - acting / loss[BASELINE], np.float32(np.nan))
 
 
-def acting_model(record: Columns) -> NDArray[np.uint8]:
-    """Return which of `MODELS` speaks for each series (resources, workloads)."""
-    return np.where(record["trusted"], np.uint8(NETWORK), record["plain"])
+def acting_model(record: Columns, acts: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return which of `MODELS` speaks for each series (resources, workloads); the network where it acts."""
+    return np.where(acts, np.uint8(NETWORK), record["plain"])
 
 
 def _at(values: NDArray[np.float32], index: NDArray[np.uint8]) -> NDArray[np.float32]:

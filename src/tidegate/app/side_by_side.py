@@ -1,0 +1,154 @@
+"""Runs a policy and, beside it, ours without its forecast on the same world, and keeps the score of both.
+
+`tidegate up` shows what comes out: what prediction saved and what it broke, counted the same way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tidegate.app.wiring import simulated
+from tidegate.model.outcome import Phase
+from tidegate.model.plan import Reason
+from tidegate.model.snapshot import in_server_units
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tidegate.drivers.simulated.build import World
+    from tidegate.drivers.simulated.fleet import SimulatedFleet
+    from tidegate.model.resources import Resource
+    from tidegate.model.tick import Tick
+    from tidegate.ports import Scorer
+
+SHADOW_POLICY: Final = "tidegate"
+SHADOW_NAME: Final = "recent peak, calibrated margin"
+"""What runs in the shadow: our policy with its forecast switched off. It places shares on hosts and cards
+alike, so that the difference is what prediction does."""
+MOVER_RATIO_MIN: Final = 0.05
+"""Changes of less than this share of a workload's capacity are not worth showing."""
+MOVERS_PER_TICK: Final = 3
+MOVERS_MAX: Final = 24
+
+
+class Totals:
+    """Sums over all ticks so far, per resource."""
+
+    def __init__(self, resources: int) -> None:
+        """Start with nothing counted."""
+        self.samples = np.zeros(resources, dtype=np.int64)
+        self.short = np.zeros(resources, dtype=np.int64)
+        self.failed_actions = 0
+        self._reserved = np.zeros(resources)
+        self._capacity = np.zeros(resources)
+
+    def add(self, tick: Tick, fleet: SimulatedFleet) -> None:
+        """Count one tick: samples, those that ran short, and what was held of what was sold."""
+        present = ~np.isnan(fleet.demand)
+        self.samples += present.sum(axis=1)
+        self.short += (fleet.pressed & present).sum(axis=1)
+        self._reserved += np.where(present, tick.snapshot.held, 0).sum(axis=1, dtype=np.float64)
+        self._capacity += np.where(present, tick.snapshot.capacity, 0).sum(axis=1, dtype=np.float64)
+        self.failed_actions += int((tick.outcome.phase >= Phase.REFUSED).sum())
+
+    @property
+    def short_ratio(self) -> NDArray[np.float64]:
+        """Share of samples that ran short (resources,); 0 before any."""
+        return self.short / np.maximum(self.samples, 1)
+
+    @property
+    def reserved_ratio(self) -> NDArray[np.float64]:
+        """Share of what was sold that was held (resources,); 0 before any."""
+        return self._reserved / np.maximum(self._capacity, 1e-9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mover:
+    """One big change of what a workload holds in all, and why."""
+
+    time_seconds: int
+    workload: str
+    resource: Resource
+    amount_from: float
+    """Server units."""
+    amount_to: float
+    reason: Reason
+
+
+class SideBySide:
+    """Two loops over two fleets that were started from one world; each tick turns both."""
+
+    def __init__(self, world: World, *, policy_name: str, seed: int, scorer: Scorer) -> None:
+        """Stand before the first step.
+
+        Raises:
+            InputError: nobody goes by the policy's name.
+
+        """
+        self.world = world
+        self.policy_name, self.shadow_name = policy_name, SHADOW_NAME
+        self.fleet, self._shadow_fleet = world.start(), world.start()
+        self._loop = simulated(world, self.fleet, policy_name=policy_name, seed=seed, scorer=scorer)
+        self._shadow = simulated(
+            world, self._shadow_fleet, policy_name=SHADOW_POLICY, seed=seed, forecasting=False
+        )
+        self.allowed_ratio = float(world.fleet.roster.violation_rate.mean())
+        """Share of samples that may run short, over all workloads' SLAs."""
+        resources = len(world.trace.resources)
+        self.totals, self.shadow_totals = Totals(resources), Totals(resources)
+        self.movers: deque[Mover] = deque(maxlen=MOVERS_MAX)
+        self.last: Tick | None = None
+
+    def tick(self) -> Tick:
+        """Turn both loops once and return the policy's tick.
+
+        Raises:
+            InputError: the trace has no further step.
+
+        """
+        tick = self._loop.tick()
+        self.totals.add(tick, self.fleet)
+        self.shadow_totals.add(self._shadow.tick(), self._shadow_fleet)
+        self.movers.extendleft(reversed(biggest_movers(tick)))
+        self.last = tick
+        return tick
+
+
+def biggest_movers(tick: Tick) -> Sequence[Mover]:
+    """Return the changes of one tick's actions that are largest for their workload, largest first."""
+    actions, snapshot = tick.actions, tick.snapshot
+    if len(actions) == 0:
+        return []
+    before, after = snapshot.held, _wanted_in_all(tick)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        change = np.nan_to_num(np.abs(after - before) / snapshot.capacity, posinf=0.0)
+    largest = change.argmax(axis=0)
+    size = change[largest, np.arange(largest.size)]
+    order = np.argsort(-size, kind="stable")[:MOVERS_PER_TICK]
+    return [
+        Mover(
+            time_seconds=snapshot.time_seconds,
+            workload=snapshot.roster.names[row],
+            resource=snapshot.resources[largest[row]],
+            amount_from=float(before[largest[row], row]),
+            amount_to=float(after[largest[row], row]),
+            reason=Reason(int(tick.plan.reason[largest[row], row])),
+        )
+        for row in order
+        if size[row] >= MOVER_RATIO_MIN
+    ]
+
+
+def _wanted_in_all(tick: Tick) -> NDArray[np.float32]:
+    """What each workload holds in all once every action is through: (resources, workloads), server units."""
+    wanted = np.where(np.isnan(tick.plan.wanted), tick.snapshot.grant, tick.plan.wanted)
+    return in_server_units(wanted, tick.snapshot)
+
+
+__all__ = ["Mover", "SideBySide", "Totals", "biggest_movers"]

@@ -1,0 +1,1 @@
+"""The outside behind ports: whatever is measured and moved."""

@@ -1,0 +1,1 @@
+"""A simulated fleet as clock, telemetry source and actuator."""

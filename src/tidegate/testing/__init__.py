@@ -1,0 +1,44 @@
+"""The public conformance kit: what every forecaster, planner and driver is held to, ours and yours.
+
+```python
+from tidegate.testing import check_forecaster
+
+check_forecaster(MyForecaster)  # raises AssertionError with a sentence that says what to mend
+```
+
+Under pytest each check can be a test of its own:
+
+```python
+@pytest.mark.parametrize("check", forecaster_checks(MyForecaster), ids=str)
+def test_my_forecaster_keeps(check):
+    check()
+```
+"""
+
+from __future__ import annotations
+
+from tidegate.testing.check_driver import Driver, check_driver, driver_checks
+from tidegate.testing.check_forecaster import check_forecaster, forecaster_checks
+from tidegate.testing.check_planner import check_planner, planner_checks
+from tidegate.testing.checks import Check
+from tidegate.testing.clock import ManualClock
+from tidegate.testing.fleets import forecast_of, places_of, read_only, roster_of, snapshot_of
+from tidegate.testing.telemetry import ScriptedTelemetry
+
+__all__ = [
+    "Check",
+    "Driver",
+    "ManualClock",
+    "ScriptedTelemetry",
+    "check_driver",
+    "check_forecaster",
+    "check_planner",
+    "driver_checks",
+    "forecast_of",
+    "forecaster_checks",
+    "places_of",
+    "planner_checks",
+    "read_only",
+    "roster_of",
+    "snapshot_of",
+]
