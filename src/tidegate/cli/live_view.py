@@ -230,7 +230,7 @@ def _both(run: SideBySide) -> RenderableType:
     title = Text.assemble(
         "so far, with ",
         (run.policy_name, "bold"),
-        f" and without prediction ({run.shadow_name}); SLAs allow {run.allowed_ratio:.2%} to run short",
+        f" and without its forecast; SLAs allow {run.allowed_ratio:.2%}",
     )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False, pad_edge=False)
     table.add_column("resource", no_wrap=True)

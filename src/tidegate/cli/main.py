@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tidegate.cli import bench, replay, trace, up
+from tidegate.cli import bench, replay, score, trace, up
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("up")(up.command)
 app.command("replay")(replay.command)
+app.command("score")(score.command)
 app.command("bench")(bench.command)
 app.add_typer(trace.app, name="trace")
 

@@ -19,6 +19,7 @@ from tidegate.cli.resource_names import parse_resources
 from tidegate.lab.archive import load_trace
 from tidegate.lab.pool import replay_all
 from tidegate.lab.replay import ReplaySettings, check, gap_closed, runs_of, with_known_capacity
+from tidegate.lab.series_record import check_ending, encoded, rows
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tidegate.lab.measures import Measures
-    from tidegate.lab.replay import RunResult
+    from tidegate.lab.replay import Run, RunResult
     from tidegate.model.trace import Trace
 
 WIDE = 110
@@ -53,6 +54,10 @@ def command(
     lead: Annotated[int, typer.Option(help="Steps until a decision takes effect.")] = 1,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
+    per_vm: Annotated[
+        Path | None,
+        typer.Option(help="Write each VM's figures, model, skill and coverage here (.csv, .parquet)."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     engine: Annotated[str, typer.Option(help="local: all cores of this machine.")] = "local",
     processes: Annotated[int | None, typer.Option(help="Processes to use; all cores by default.")] = None,
@@ -61,6 +66,7 @@ def command(
     if engine != "local":
         raise InputError(f"--engine {engine} is not available yet; use --engine local")
     policies = [name.strip() for name in policy.split(",") if name.strip()]
+    check_ending(per_vm)
     console = Console(stderr=True)
     with console.status("reading the trace"):
         loaded = load_trace(
@@ -82,6 +88,22 @@ def command(
     )
     check(settings, trace)
     runs = runs_of(policies, settings, frontier=report is not None)
+    results = _replayed(trace, runs, settings, processes, console)
+    if json is not None:
+        write_atomically(json, msgspec.json.format(msgspec.json.encode(figures(trace, results, settings))))
+    if per_vm is not None:
+        write_atomically(per_vm, encoded(rows(trace, results), per_vm))
+    if report is not None:
+        _write_report(report, trace, results, settings)
+    screen = Console()
+    for row, measured in enumerate(trace.resources):
+        screen.print(_table(measured, row, results, settings, screen.width))
+
+
+def _replayed(
+    trace: Trace, runs: Sequence[Run], settings: ReplaySettings, processes: int | None, console: Console
+) -> list[RunResult]:
+    """Make the runs with a progress bar each."""
     with _progress(console) as progress:
         bars = [progress.add_task(f"{run.policy} at {run.sla:g}", total=trace.ticks) for run in runs]
 
@@ -89,14 +111,7 @@ def command(
             for bar, ticks in zip(bars, done, strict=True):
                 progress.update(bar, completed=ticks)
 
-        results = replay_all(trace, runs, settings, processes=processes, progress=show)
-    if json is not None:
-        write_atomically(json, msgspec.json.format(msgspec.json.encode(figures(trace, results, settings))))
-    if report is not None:
-        _write_report(report, trace, results, settings)
-    screen = Console()
-    for row, measured in enumerate(trace.resources):
-        screen.print(_table(measured, row, results, settings, screen.width))
+        return replay_all(trace, runs, settings, processes=processes, progress=show)
 
 
 def figures(trace: Trace, results: Sequence[RunResult], settings: ReplaySettings) -> dict[str, object]:

@@ -17,6 +17,7 @@ from tidegate.app.threads import one_blas_thread
 from tidegate.drivers.simulated.fleet import Fleet, SimulatedFleet
 from tidegate.lab.history import History
 from tidegate.lab.measures import Measures, Tally
+from tidegate.lab.series_record import SeriesRecord, record_of
 from tidegate.learn.nothing import NothingLearner
 from tidegate.loop import Loop
 from tidegate.model.errors import InputError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.model.forecast import Forecast
     from tidegate.model.tick import Tick
     from tidegate.model.trace import Trace
 
@@ -70,6 +72,7 @@ class RunResult:
     """One per resource of the trace that has a capacity."""
     seconds: float
     history: History | None
+    series: SeriesRecord
 
 
 class _Forgetful:
@@ -194,18 +197,19 @@ def replay(
     """
     watch = StageTimer()
     with watch.stage("replay"), one_blas_thread():
-        tally, history = _replayed(trace, run, settings, progress)
+        tally, history, forecast = _replayed(trace, run, settings, progress)
     return RunResult(
         run=run,
         measures=tuple(tally.measures(row, run.sla) for row in range(len(trace.resources))),
         seconds=watch.total_seconds["replay"],
         history=None if history is None else history.of_exemplars(tally),
+        series=record_of(tally, forecast),
     )
 
 
 def _replayed(
     trace: Trace, run: Run, settings: ReplaySettings, progress: Callable[[int], None]
-) -> tuple[Tally, History | None]:
+) -> tuple[Tally, History | None, Forecast]:
     fleet = SimulatedFleet(
         trace, bare_fleet(trace, run.sla), censored=settings.censored, lead_steps=settings.lead_steps
     )
@@ -217,6 +221,7 @@ def _replayed(
         warmup_ticks=settings.warmup_seconds // trace.step_seconds,
     )
     history = History(trace) if run.with_history else None
+    tick = None
     for done in range(trace.ticks):
         tick = loop.tick()
         tally.add(tick.snapshot, fleet.demand)
@@ -225,7 +230,8 @@ def _replayed(
         if done % PROGRESS_EVERY_TICKS == 0:
             progress(done)
     progress(trace.ticks)
-    return tally, history
+    assert tick is not None, "a trace has at least one step"
+    return tally, history, tick.forecast
 
 
 def _loop(trace: Trace, run: Run, settings: ReplaySettings, fleet: SimulatedFleet) -> Loop:

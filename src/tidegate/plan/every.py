@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tidegate.model.roster import CARD, HOST, realigned, source_rows
+from tidegate.model.snapshot import card_worth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +49,9 @@ class Every:
             decided = _followed(decided, plan.wanted, source_rows(self._ids, snapshot.roster.ids))
         # The card share belongs to the card it was decided for.
         card_share = np.where(plan.card == snapshot.card, decided[CARD], plan.wanted[CARD])
-        host_share = np.fmin(decided[HOST], snapshot.capacity)
+        worth = card_worth(snapshot)
+        card_share = np.fmin(card_share, snapshot.capacity / worth)
+        host_share = np.fmin(decided[HOST], snapshot.capacity - card_share * worth)
         return replace(plan, wanted=np.stack([host_share, card_share]))
 
 

@@ -19,6 +19,8 @@ import numpy as np
 from tidegate.actuate.dry_run import DryRun
 from tidegate.app.registry import Settings, policy
 from tidegate.app.stopwatch import StageTimer
+from tidegate.app.wiring import engine_of_sums
+from tidegate.forecast.server_sums import WithServerSums
 from tidegate.journal.memory import MemoryJournal
 from tidegate.lab.bench.result import Benchmark, Row, machine, row
 from tidegate.learn.nothing import NothingLearner
@@ -149,7 +151,8 @@ def bench_tick(sizes: Sequence[int], *, policy_name: str, seed: int) -> Benchmar
 def _one_size(workloads: int, policy_name: str, seed: int) -> list[Row]:
     fleet = _MadeUpFleet(workloads, seed)
     settings = Settings(resources=RESOURCES, step_seconds=STEP_SECONDS, seed=seed)
-    forecaster, planner = policy(policy_name)(settings)
+    workloads_forecaster, planner = policy(policy_name)(settings)
+    forecaster = WithServerSums(workloads_forecaster, engine_of_sums(settings))
     watch = StageTimer()
     loop = Loop(
         telemetry=fleet,
@@ -173,14 +176,17 @@ def _one_size(workloads: int, policy_name: str, seed: int) -> list[Row]:
         ticks.append(sum(watch.total_seconds.values()) - before)
     peak = _peak_memory_bytes()
     stages = {name: spent / MEASURED_TICKS for name, spent in watch.total_seconds.items()}
-    state_bytes, copy_seconds = _state(forecaster, planner, watch)
+    arrays, copy_seconds = _state(forecaster, planner, watch)
     series = workloads * len(RESOURCES)
+    by_series = sum(array.nbytes for array in arrays if array.shape[-2:] == (len(RESOURCES), workloads))
+    shared = sum(array.nbytes for array in arrays) - by_series
     limited = workloads >= LIMITED_WORKLOADS
     tick_seconds = statistics.median(ticks)
     return [
         row("tick_seconds", tick_seconds, "s", TICK_SECONDS_LIMIT if limited else None),
         row("tick_seconds_max", max(ticks), "s"),
-        row("state_bytes_per_series", state_bytes / series, "bytes", STATE_BYTES_LIMIT),
+        row("state_bytes_per_series", by_series / series, "bytes", STATE_BYTES_LIMIT),
+        row("state_bytes_shared", shared, "bytes"),
         row("peak_memory_bytes", peak, "bytes", PEAK_MEMORY_LIMIT if limited else None),
         row("tick_over_copy_ratio", tick_seconds / copy_seconds, "ratio"),
         *(row(f"stage_{name}_seconds", spent, "s") for name, spent in stages.items()),
@@ -198,15 +204,18 @@ def _guards(fleet: _MadeUpFleet) -> list[Guard]:
     ]
 
 
-def _state(forecaster: object, planner: object, watch: StageTimer) -> tuple[int, float]:
-    """Return the bytes of everything the policy remembers, and how long copying them once takes."""
+def _state(forecaster: object, planner: object, watch: StageTimer) -> tuple[list[NDArray[np.generic]], float]:
+    """Return a copy of everything the policy remembers, and how long copying it took.
+
+    What is kept by series has (resources, workloads) as its last axes; the networks and the lessons they
+    learn from are shared by all series and bounded.
+    """
     arrays: list[NDArray[np.generic]] = []
     with watch.stage("copy"):
         for part in (forecaster, planner):
             state = getattr(part, "state", None)
             arrays += list(state().values()) if state is not None else []
-    size = sum(array.nbytes for array in arrays)
-    return size, max(watch.total_seconds["copy"], 1e-9)
+    return arrays, max(watch.total_seconds["copy"], 1e-9)
 
 
 def _peak_memory_bytes() -> float:

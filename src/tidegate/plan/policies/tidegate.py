@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tidegate.model.columns import Column, Columns
+from tidegate.model.columns import Column, Columns, part_of
 from tidegate.model.plan import Plan, Reason
 from tidegate.model.roster import HOST
 from tidegate.model.snapshot import in_server_units
@@ -147,33 +147,20 @@ class Tidegate:
                 capacity = curve.scale[row, part]
                 with np.errstate(invalid="ignore", divide="ignore"):
                     grant = np.minimum(held[row, part] / capacity, 1)
-                chosen = self._priced(curve, row, part, grant, price)
-                total[row, part] = np.where(curve.acts[row, part], chosen * capacity, total[row, part])
+                wanted, gap = _cheapest(curve, row, part, grant, price)
+                calmed = self._calmed(row, part, grant, wanted, gap)
+                total[row, part] = np.where(curve.acts[row, part], calmed * capacity, total[row, part])
         return total, curve.acts
 
-    def _priced(
+    def _calmed(
         self,
-        curve: Exceedance,
         row: int,
         part: slice,
         grant: NDArray[np.float32],
-        price: NDArray[np.float32],
+        wanted: NDArray[np.float32],
+        gap: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Return each series' grant after this tick, in shares of capacity: held, or the cheapest rung."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            last = curve.base[row, part] / curve.scale[row, part]
-        probability = curve.probability[:, row, part]
-        rung = last + curve.offsets[:, None]
-        cost = probability * price
-        cost += rung
-        np.copyto(cost, np.float32(1), where=rung >= 1)
-        np.copyto(cost, np.float32(np.inf), where=rung < LEAST_RATIO)
-        best = cost.argmin(axis=0)
-        series = np.arange(best.size)
-        wanted, least = np.minimum(last + curve.offsets[best], 1), cost[best, series]
-        wanted, least = np.where(least >= 1, np.float32(1), wanted), np.minimum(least, 1)
-        keep = grant + price * _passed(probability, curve.offsets, grant, last)
-        gap = np.maximum(keep - least, 0)
+        """Return each series' grant after this tick: the wanted one where regret has built up."""
         grows = wanted > grant
         regret = self._memory["regret"][row, part]
         summed = np.where(grows == (regret < 0), regret, 0) + np.where(grows, -gap, gap)
@@ -198,8 +185,34 @@ class Tidegate:
         self._memory.restore(state)
         prefix = "baseline."
         mine = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
-        if mine["ids"].size:
+        if part_of(state, "baseline.ids").size:
             self._baseline.restore(mine)
+
+
+def _cheapest(
+    curve: Exceedance,
+    row: int,
+    part: slice,
+    grant: NDArray[np.float32],
+    price: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the rung with the least grant + price x risk, and what holding ``grant`` costs above it.
+
+    Both (series,) in shares of capacity.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        last = curve.base[row, part] / curve.scale[row, part]
+    probability = curve.probability[:, row, part]
+    rung = last + curve.offsets[:, None]
+    cost = probability * price
+    cost += rung
+    np.copyto(cost, np.float32(1), where=rung >= 1)
+    np.copyto(cost, np.float32(np.inf), where=rung < LEAST_RATIO)
+    best = cost.argmin(axis=0)
+    wanted, least = np.minimum(last + curve.offsets[best], 1), cost[best, np.arange(best.size)]
+    wanted, least = np.where(least >= 1, np.float32(1), wanted), np.minimum(least, 1)
+    keep = grant + price * _passed(probability, curve.offsets, grant, last)
+    return wanted, np.maximum(keep - least, 0)
 
 
 def _passed(
