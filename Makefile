@@ -56,7 +56,7 @@ bench: setup ## measure an area: AREA=replay (default), tick, forecast ...
 	@$(BIN)/tidegate bench $(AREA) $(ARGS)
 
 docs: setup ## write the generated pages of docs/reference
-	@$(BIN)/tidegate docs
+	@$(BIN)/python docs/write_reference.py
 
 lock: .venv/.uv ## pin the requirements again; LOCK=--upgrade takes the newest
 	@echo "pinning requirements/dev.txt, run.txt and uv.txt"

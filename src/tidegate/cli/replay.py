@@ -89,12 +89,7 @@ def command(
     check(settings, trace)
     runs = runs_of(policies, settings, frontier=report is not None)
     results = _replayed(trace, runs, settings, processes, console)
-    if json is not None:
-        write_atomically(json, msgspec.json.format(msgspec.json.encode(figures(trace, results, settings))))
-    if per_vm is not None:
-        write_atomically(per_vm, encoded(rows(trace, results), per_vm))
-    if report is not None:
-        _write_report(report, trace, results, settings)
+    _write(trace, results, settings, json=json, per_vm=per_vm, report=report)
     screen = Console()
     for row, measured in enumerate(trace.resources):
         screen.print(_table(measured, row, results, settings, screen.width))
@@ -112,6 +107,24 @@ def _replayed(
                 progress.update(bar, completed=ticks)
 
         return replay_all(trace, runs, settings, processes=processes, progress=show)
+
+
+def _write(
+    trace: Trace,
+    results: Sequence[RunResult],
+    settings: ReplaySettings,
+    *,
+    json: Path | None,
+    per_vm: Path | None,
+    report: Path | None,
+) -> None:
+    """Write each file that was asked for, whole or not at all."""
+    if json is not None:
+        write_atomically(json, msgspec.json.format(msgspec.json.encode(figures(trace, results, settings))))
+    if per_vm is not None:
+        write_atomically(per_vm, encoded(rows(trace, results), per_vm))
+    if report is not None:
+        _write_report(report, trace, results, settings)
 
 
 def figures(trace: Trace, results: Sequence[RunResult], settings: ReplaySettings) -> dict[str, object]:

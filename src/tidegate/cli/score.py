@@ -41,7 +41,7 @@ DAY_SECONDS = 86_400
 def command(
     traces: Annotated[
         list[Path] | None,
-        typer.Argument(help="Your own traces; the installed series by default."),
+        typer.Argument(metavar="TRACE", help="Your own traces; the installed series by default."),
     ] = None,
     scenario: Annotated[Path | None, typer.Option(help="Scenario TOML; one comes with Tidegate.")] = None,
     policy: Annotated[str, typer.Option(help="Policy that holds the grants meanwhile.")] = "tidegate",
@@ -101,7 +101,7 @@ def last_tick(
 def figures(
     tick: Tick, world: World, scores: Scores, *, policy: str, seed: int, sla: float | None
 ) -> dict[str, object]:
-    """Return the scores in the form that machines read, highest first; a part is null where cards have none."""
+    """Return the scores in the form that machines read, highest first; a part that no card has is null."""
     rows = [
         {
             "server": scores.names[row],

@@ -112,3 +112,18 @@ def test_a_folder_that_isn_t_there_is_said_and_nothing_is_left(trace, tmp_path, 
 def test_an_unknown_command_is_wrong_usage(capsys):
     assert run(["replai"]) == 2
     assert capsys.readouterr().err.startswith("tidegate: No such command 'replai'")
+
+
+def test_each_vm_s_figures_can_be_had(trace, tmp_path):
+    path = tmp_path / "vms.csv"
+    assert run(["replay", str(trace), *QUICK, "--policy", "tidegate,static", "--per-vm", str(path)]) == 0
+    lines = path.read_text("utf-8").splitlines()
+    assert lines[0].startswith("policy,sla,resource,vm,samples,violation_ratio,reserved_ratio,model,skill")
+    assert any(
+        ",recent_peak," in line or ",network," in line for line in lines if line.startswith("tidegate")
+    )
+
+
+def test_an_unknown_ending_is_refused_before_any_work(trace, tmp_path, capsys):
+    assert run(["replay", str(trace), *QUICK, "--per-vm", str(tmp_path / "vms.xls")]) == 2
+    assert "must end in .csv or .parquet" in capsys.readouterr().err

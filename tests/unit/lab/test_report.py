@@ -23,6 +23,7 @@ from tidegate.lab.report import meaning, page, report_html
 from tidegate.lab.report.frontier import frontier_of
 from tidegate.lab.report.series import POINTS_MAX, series_of, thinned
 from tidegate.lab.report.words import duration, headline, percent
+from tidegate.lab.series_record import SeriesRecord
 from tidegate.model.resources import Resource
 from tidegate.model.trace import Trace
 
@@ -37,6 +38,10 @@ SETTINGS = ReplaySettings(
 )
 GIB = 2.0**30
 ODD_NAME = '</script><img src=x onerror="alert(1)">&%{y}'
+
+
+FIGURES = ("samples", "violation_ratio", "reserved_ratio", "model", "skill", "coverage", "profiling")
+NOTHING_KNOWN = SeriesRecord(models=(), **dict.fromkeys(FIGURES, np.zeros((2, 0))))
 
 
 def made_up_trace(vms=("a", "b", "c"), name="made up") -> Trace:
@@ -97,7 +102,13 @@ def result(trace, policy, of, *, sla=0.01, band=None, seconds=1.0) -> RunResult:
         history.exemplars = tuple(
             exemplar(trace, kind, column, row, band=band) for row in (0, 1) for kind, column in kinds
         )
-    return RunResult(run=Run(policy=policy, sla=sla), measures=(of, of), seconds=seconds, history=history)
+    return RunResult(
+        run=Run(policy=policy, sla=sla),
+        measures=(of, of),
+        seconds=seconds,
+        history=history,
+        series=NOTHING_KNOWN,
+    )
 
 
 def results_of(trace) -> list[RunResult]:
