@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,17 @@ from tidegate.app.wiring import guards
 from tidegate.model.roster import CARD, HOST, NO_CARD, SHARES
 from tidegate.model.snapshot import in_server_units
 from tidegate.plan.difference import difference
-from tidegate.plan.guards import BlastRadius, CoolDown, Expiry, FloorAndCeiling, Pace, PlaceCapacity, charged
+from tidegate.plan.guards import (
+    BlastRadius,
+    CoolDown,
+    Expiry,
+    FloorAndCeiling,
+    Pace,
+    PlaceCapacity,
+    charged,
+    expected,
+)
+from tidegate.plan.placement import Placement
 from tidegate.testing import ManualClock
 from tidegate.testing.random_fleets import applied, check_guard, random_plan, random_snapshot
 
@@ -93,21 +105,42 @@ def test_whoever_is_cut_at_a_full_place_has_nobody_below_him_growing(seed):
         assert (given_below <= 1e-5 * snapshot.places.allocatable[row].sum()).all()
 
 
+@given(seed=seeds)
+def test_a_rehome_that_does_not_fit_takes_nothing_below_the_floor(seed):
+    """The totals come from our own placement, as in production; the whole chain runs behind it."""
+    snapshot = random_snapshot(seed, in_flight=False)
+    total = np.random.default_rng(seed).random(snapshot.capacity.shape).astype(np.float32) * snapshot.capacity
+    placed = Placement().place(np.maximum(total, snapshot.roster.floor), snapshot)
+    plan = replace(
+        random_plan(seed, snapshot), wanted=np.stack([placed.host, placed.card]), card=snapshot.card
+    )
+    before = plan
+    for guard in guards(ManualClock(snapshot.time_seconds)):
+        before, plan = plan, guard.shrink(plan, snapshot)
+    kept = in_server_units(before.wanted, snapshot)
+    assert isinstance(guard, PlaceCapacity)
+    left = in_server_units(plan.wanted, snapshot)
+    held = in_server_units(expected(snapshot), snapshot)
+    slack = 1e-4 * snapshot.capacity
+    assert (left >= np.minimum(kept, held) - slack).all()
+
+
 @given(seed=seeds, ratio=st.floats(0.01, 1.0))
 def test_pace_bounds_what_a_host_share_loses(seed, ratio):
     snapshot = random_snapshot(seed)
     plan = random_plan(seed, snapshot)
     guarded = Pace(ratio).shrink(plan, snapshot)
-    lost = snapshot.grant[HOST] - guarded.wanted[HOST]
-    comes_from_card = plan.wanted[CARD] > snapshot.grant[CARD]
-    assert ((lost <= ratio * snapshot.capacity * (1 + 1e-5)) | comes_from_card).all()
+    held = in_server_units(expected(snapshot), snapshot)
+    lost = held - in_server_units(guarded.wanted, snapshot)
+    assert (lost <= ratio * snapshot.capacity + 1e-5 * np.maximum(snapshot.capacity, held)).all()
 
 
 @given(seed=seeds, ratio=st.floats(0.05, 1.0), least=st.integers(1, 5))
 def test_at_most_the_blast_radius_shrinks(seed, ratio, least):
     snapshot = random_snapshot(seed)
     guarded = BlastRadius(ratio, workloads_min=least).shrink(random_plan(seed, snapshot), snapshot)
-    shrinks = (in_server_units(guarded.wanted, snapshot) < snapshot.held * (1 - 1e-6)).any(axis=0)
+    held = in_server_units(expected(snapshot), snapshot)
+    shrinks = (in_server_units(guarded.wanted, snapshot) < held * (1 - 1e-6)).any(axis=0)
     assert shrinks.sum() <= max(least, int(ratio * len(snapshot.roster)))
 
 
@@ -116,14 +149,13 @@ def test_totals_end_between_floor_and_capacity_unless_held_outside(seed):
     snapshot = random_snapshot(seed)
     plan = random_plan(seed, snapshot)
     guarded = FloorAndCeiling().shrink(plan, snapshot)
-    total, wanted = in_server_units(guarded.wanted, snapshot), in_server_units(plan.wanted, snapshot)
-    slack = 1e-4 * snapshot.capacity
-    at_floor = (total >= snapshot.roster.floor - slack) | (
-        guarded.wanted[HOST] >= snapshot.grant[HOST] - slack
-    )
-    at_top = (total <= snapshot.capacity + slack) | (guarded.wanted[HOST] <= snapshot.grant[HOST] + slack)
-    assert (at_floor | (total >= wanted - slack)).all()
-    assert at_top.all()
+    held = expected(snapshot)
+    most = in_server_units(np.maximum(plan.wanted, held), snapshot)
+    least = in_server_units(np.minimum(plan.wanted, held), snapshot)
+    total = in_server_units(guarded.wanted, snapshot)
+    slack = 1e-4 * np.maximum(snapshot.capacity, most)
+    assert (total >= np.minimum(snapshot.roster.floor, most) - slack).all()
+    assert (total <= np.maximum(snapshot.capacity, least) + slack).all()
 
 
 @given(seed=seeds, migrating=st.booleans(), unknown=st.booleans())

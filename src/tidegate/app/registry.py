@@ -46,6 +46,9 @@ class Settings:
     resources: tuple[Resource, ...]
     step_seconds: int
     lead_steps: int = 1
+    """Steps until a decision takes effect."""
+    hold_steps: int = 1
+    """Steps from one decision to the next: each must last that long."""
     seed: int = 0
     forecasting: bool = True
     """Switched off, `tidegate` is left with its safe baseline; the figures must show it."""
@@ -57,6 +60,11 @@ Pair: TypeAlias = "tuple[Forecaster, Planner]"
 PolicyFactory: TypeAlias = "Callable[[Settings], Pair]"
 
 
+def _ahead(settings: Settings) -> int:
+    """Return how many steps ahead a decision must look: until the next one has taken effect."""
+    return settings.lead_steps + settings.hold_steps - 1
+
+
 def _recent_peak(settings: Settings) -> RecentPeak:
     return RecentPeak(step_seconds=settings.step_seconds, lead_steps=settings.lead_steps)
 
@@ -66,7 +74,7 @@ def engine(settings: Settings) -> Engine:
     return Engine(
         resources=settings.resources,
         step_seconds=settings.step_seconds,
-        lead_steps=settings.lead_steps,
+        lead_steps=_ahead(settings),
         seed=settings.seed,
     )
 
@@ -111,7 +119,7 @@ def _offload_first(settings: Settings) -> Pair:
 def _oracle(settings: Settings) -> Pair:
     if settings.future is None:
         raise InputError("policy 'oracle' sees the future and runs in replay only; choose another policy")
-    return NothingForecaster(), Oracle(settings.future, settings.lead_steps)
+    return NothingForecaster(), Oracle(settings.future, settings.lead_steps, settings.hold_steps)
 
 
 POLICIES: Final[Mapping[str, PolicyFactory]] = {

@@ -31,15 +31,17 @@ class WithServerSums:
         self._workloads = workloads
         self._sums = sums
         self._roster: tuple[Roster, Roster] | None = None
+        self._seen: Snapshot | None = None
 
     def observe(self, snapshot: Snapshot) -> None:
         """Show each forecaster its own series."""
         self._workloads.observe(snapshot)
-        self._sums.observe(self._summed(snapshot))
+        self._seen = self._summed(snapshot)
+        self._sums.observe(self._seen)
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
         """Return the workloads' forecast with the servers' beside it."""
-        sums = self._sums.forecast(self._summed(snapshot))
+        sums = self._sums.forecast(self._summed(snapshot) if self._seen is None else self._seen)
         servers = ServerForecast(
             levels=sums.levels, quantiles=sums.quantiles, horizon_seconds=sums.lead_seconds
         )

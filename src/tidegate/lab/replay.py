@@ -241,6 +241,7 @@ def _loop(trace: Trace, run: Run, settings: ReplaySettings, fleet: SimulatedFlee
             resources=trace.resources,
             step_seconds=trace.step_seconds,
             lead_steps=settings.lead_steps,
+            hold_steps=settings.decide_every_seconds // trace.step_seconds,
             seed=settings.seed,
             forecasting=settings.forecasting,
             future=demand_by_time(trace),

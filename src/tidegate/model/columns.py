@@ -53,6 +53,11 @@ class Columns:
             raise ValueError(f"column '{name}' has shape {held.shape}, got {values.shape}")
         self._arrays[name] = values.astype(held.dtype, copy=False)
 
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The workloads the rows stand for."""
+        return self._ids
+
     def follow(self, snapshot: Snapshot) -> bool:
         """Bring every array in step with the snapshot's roster; True if anything moved."""
         ids = snapshot.roster.ids
@@ -95,7 +100,10 @@ class Columns:
             InputError: an array is missing or its leading axes are not the declared ones.
 
         """
-        part_of(state, "ids")
+        self._ids = np.array(part_of(state, "ids"), dtype=np.int64)
+        if self._ids.size == 0 and not any(name in state for name in self._columns):
+            self._arrays = {}  # saved before the first snapshot
+            return
         for name, column in self._columns.items():
             found = state.get(name)
             if found is None or found.shape[:-2] != column.leading:
@@ -104,7 +112,6 @@ class Columns:
                     f"the saved state's '{name}' is missing or not of shape {wanted}; "
                     "start without saved state"
                 )
-        self._ids = np.array(state["ids"], dtype=np.int64)
         self._arrays = {
             name: np.array(state[name], dtype=column.dtype) for name, column in self._columns.items()
         }

@@ -64,7 +64,8 @@ class Forecast:
     skill: NDArray[np.float32]
     """1 - loss / loss of the plain baseline; above 0 is better. NaN until measured."""
     coverage: NDArray[np.float32]
-    """Share of past peaks below the highest level's quantile. NaN until measured."""
+    """Share of past peaks that stayed below what the forecaster's own model said at the workload's SLA
+    level, whoever acted. NaN until measured."""
     profiling: NDArray[np.bool_]
     """Where too little has been seen for the forecast to act."""
     exceedance: Exceedance | None = None

@@ -33,6 +33,13 @@ def charged(snapshot: Snapshot) -> NDArray[np.float32]:
     return snapshot.grant + np.maximum(snapshot.in_flight, 0)
 
 
+def expected(snapshot: Snapshot) -> NDArray[np.float32]:
+    """Return what each share will be once what is in flight has landed: what "held" means to guards."""
+    if not snapshot.in_flight.any():
+        return snapshot.grant
+    return snapshot.grant + snapshot.in_flight
+
+
 def summed_by_place(
     amounts: NDArray[np.floating], place: NDArray[np.int32], places: int
 ) -> NDArray[np.float64]:
@@ -58,7 +65,7 @@ class HoldUnknown:
         unknown = np.isnan(plan.wanted)
         if not unknown.any():
             return plan
-        return replace(plan, wanted=np.where(unknown, snapshot.grant + snapshot.in_flight, plan.wanted))
+        return replace(plan, wanted=np.where(unknown, expected(snapshot), plan.wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ class Expiry:
         """Return the plan, or one that changes nothing if it expired."""
         if self.clock.now_seconds() <= plan.expires_seconds:
             return plan
-        held = snapshot.grant + snapshot.in_flight
+        held = expected(snapshot)
         changed = (plan.wanted != held).any(axis=0) | (plan.card != snapshot.card)
         return replace(shrunk(plan, held, changed, Reason.GUARD_EXPIRED), card=snapshot.card)
 
@@ -85,17 +92,52 @@ class FloorAndCeiling:
     """
 
     def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
-        """Return the plan with host shares pulled back to floor and ceiling."""
-        held = snapshot.grant[HOST]
+        """Return the plan with shares pulled back to floor and ceiling."""
         total = in_server_units(plan.wanted, snapshot)
-        card_part = total - plan.wanted[HOST]
-        low = np.minimum(snapshot.roster.floor - card_part, held)
-        high = np.fmax(snapshot.capacity - card_part, held)
-        host = np.clip(plan.wanted[HOST], low, np.where(np.isnan(high), np.inf, high))
-        touched = host != plan.wanted[HOST]
-        if not touched.any():
+        below = np.fmax(snapshot.roster.floor - total, 0)
+        above = np.fmax(total - snapshot.capacity, 0)
+        if not (below > 0).any() and not (above > 0).any():
             return plan
-        return shrunk(plan, np.stack([host, plan.wanted[CARD]]), touched, Reason.GUARD_FLOOR)
+        wanted = _given_back(plan.wanted, below, plan, snapshot)
+        wanted = _not_taken(wanted, above, plan, snapshot)
+        return shrunk(plan, wanted, (wanted != plan.wanted).any(axis=0), Reason.GUARD_FLOOR)
+
+
+def _given_back(
+    wanted: NDArray[np.float32], missing: NDArray[np.float32], plan: Plan, snapshot: Snapshot
+) -> NDArray[np.float32]:
+    """Undo shrinks, host first, until ``missing`` (resources, workloads; server units) is back.
+
+    Nothing goes above what is held, so it needs no room anywhere.
+    """
+    held, result = expected(snapshot), wanted.copy()
+    for share, unit in _units(snapshot):
+        back = np.minimum(np.fmax(held[share] - result[share], 0), missing / unit)
+        if share == CARD:
+            back = np.where(plan.card == snapshot.card, back, np.float32(0))
+        result[share] += back
+        missing = missing - back * unit
+    return result
+
+
+def _not_taken(
+    wanted: NDArray[np.float32], surplus: NDArray[np.float32], plan: Plan, snapshot: Snapshot
+) -> NDArray[np.float32]:
+    """Undo growth, host first, until ``surplus`` (resources, workloads; server units) is gone."""
+    held, result = expected(snapshot), wanted.copy()
+    for share, unit in _units(snapshot):
+        grown = np.fmax(result[share] - held[share], 0)
+        if share == CARD:
+            grown = np.where(plan.card == snapshot.card, grown, np.float32(0))
+        cut = np.minimum(grown, surplus / unit)
+        result[share] -= cut
+        surplus = surplus - cut * unit
+    return result
+
+
+def _units(snapshot: Snapshot) -> tuple[tuple[int, NDArray[np.float32] | np.float32], ...]:
+    """Return each share with what one unit of it is worth, in server units."""
+    return (HOST, np.float32(1)), (CARD, card_worth(snapshot))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +165,9 @@ class PlaceCapacity:
             short = cut < growth
             wanted[share] = np.where(short, base[share] + cut, wanted[share])
             touched |= short
+        # Half a rehome is a loss: what did not fit there stays here.
+        lost = np.where(touched, in_server_units(plan.wanted - wanted, snapshot), np.float32(0))
+        wanted = _given_back(wanted, np.fmax(lost, 0), plan, snapshot)
         return shrunk(plan, wanted, touched, Reason.GUARD_CAPACITY)
 
     @staticmethod
@@ -137,7 +182,7 @@ class PlaceCapacity:
         crowded = moves & (cut < growth).any(axis=0)
         if not crowded.any():
             return plan
-        held = snapshot.grant + snapshot.in_flight
+        held = expected(snapshot)
         stays = replace(plan, card=np.where(crowded, snapshot.card, plan.card))
         refused = np.broadcast_to(crowded, growth.shape)
         return shrunk(stays, np.where(crowded, held, plan.wanted), refused, Reason.GUARD_CAPACITY)
@@ -188,13 +233,13 @@ class Pace:
 
     def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
         """Return the plan with big shrinks shortened."""
-        held = snapshot.grant[HOST]
-        taken_over = np.maximum(plan.wanted[CARD] - snapshot.grant[CARD], 0) * card_worth(snapshot)
+        held = in_server_units(expected(snapshot), snapshot)
         step = np.float32(self.shrink_ratio_max) * np.nan_to_num(snapshot.capacity)
-        lowest = np.minimum(held - step - taken_over, held)
-        host = np.fmax(plan.wanted[HOST], lowest)
-        touched = host > plan.wanted[HOST]
-        return shrunk(plan, np.stack([host, plan.wanted[CARD]]), touched, Reason.GUARD_PACE)
+        missing = np.fmax(held - step - in_server_units(plan.wanted, snapshot), 0)
+        if not (missing > 0).any():
+            return plan
+        wanted = _given_back(plan.wanted, missing, plan, snapshot)
+        return shrunk(plan, wanted, (wanted != plan.wanted).any(axis=0), Reason.GUARD_PACE)
 
 
 @dataclass(slots=True)
@@ -208,7 +253,7 @@ class CoolDown:
 
     def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
         """Return the plan in which freshly grown workloads hold."""
-        held = snapshot.held
+        held = in_server_units(expected(snapshot), snapshot)
         self._follow(snapshot, held)
         self._grew_seconds = np.where(held > self._held, snapshot.time_seconds, self._grew_seconds)
         self._held = held
@@ -217,7 +262,9 @@ class CoolDown:
         refused = fresh & (wanted_total < held)
         if not refused.any():
             return plan
-        return shrunk(plan, np.where(refused, snapshot.grant, plan.wanted), refused, Reason.GUARD_COOL_DOWN)
+        return shrunk(
+            plan, np.where(refused, expected(snapshot), plan.wanted), refused, Reason.GUARD_COOL_DOWN
+        )
 
     def _follow(self, snapshot: Snapshot, held: NDArray[np.float32]) -> None:
         if self._ids is snapshot.roster.ids:
@@ -254,15 +301,17 @@ class BlastRadius:
         keep = np.argpartition(-loss, allowed - 1)[:allowed]
         refused_rows = loss > 0
         refused_rows[keep] = False
-        refused = refused_rows & (in_server_units(plan.wanted, snapshot) < snapshot.held)
+        refused = refused_rows & (
+            in_server_units(plan.wanted, snapshot) < in_server_units(expected(snapshot), snapshot)
+        )
         return shrunk(
-            plan, np.where(refused, snapshot.grant, plan.wanted), refused, Reason.GUARD_BLAST_RADIUS
+            plan, np.where(refused, expected(snapshot), plan.wanted), refused, Reason.GUARD_BLAST_RADIUS
         )
 
 
 def _relative_loss(plan: Plan, snapshot: Snapshot) -> NDArray[np.float32]:
     """(workloads,) largest share of its capacity any resource of the workload loses; 0 where none."""
-    lost = snapshot.held - in_server_units(plan.wanted, snapshot)
+    lost = in_server_units(expected(snapshot), snapshot) - in_server_units(plan.wanted, snapshot)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(lost > 0, lost / snapshot.capacity, 0)
     largest: NDArray[np.float32] = np.nan_to_num(ratio, posinf=1.0).max(axis=0)
@@ -278,5 +327,6 @@ __all__ = [
     "Pace",
     "PlaceCapacity",
     "charged",
+    "expected",
     "summed_by_place",
 ]

@@ -93,11 +93,14 @@ class Placement:
         """Split wanted totals (resources, workloads; server units) into host and card shares.
 
         Floors are served first, then classes from the highest; what the host can't hold goes to the
-        card as far as it is offloadable; what is left is the shortfall.
+        card as far as it is offloadable; what is left is the shortfall. An unknown total (NaN) leaves the
+        host share unknown.
         """
         if not snapshot.places.bounded:
             return Placed(total, np.zeros_like(total), np.zeros_like(total))
         worth = card_worth(snapshot)
+        unknown = np.isnan(total)
+        total = np.nan_to_num(total)
         may_offload = np.where(snapshot.card == NO_CARD, 0, total * snapshot.roster.offloadable_ratio)
         kept = np.minimum(self._staying(snapshot, worth), may_offload)
         host = self._at_host(total - kept, snapshot)
@@ -105,7 +108,11 @@ class Placement:
         room = snapshot.places.allocatable - _summed(kept / worth, self.card_turn(snapshot), snapshot)
         asked = np.maximum(np.minimum(short, may_offload - kept), 0) / worth
         extra = rationed(asked.astype(np.float32), room, self.card_turn(snapshot))
-        return Placed(host, (kept / worth + extra).astype(np.float32), np.maximum(short - extra * worth, 0))
+        return Placed(
+            np.where(unknown, np.float32(np.nan), host),
+            (kept / worth + extra).astype(np.float32),
+            np.maximum(short - extra * worth, 0),
+        )
 
     def _at_host(self, need: NDArray[np.float32], snapshot: Snapshot) -> NDArray[np.float32]:
         turn = self.host_turn(snapshot)

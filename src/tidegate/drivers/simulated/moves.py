@@ -168,6 +168,7 @@ class Moves:
 
     def step(self, now_seconds: int) -> Ended | None:
         """Move one step's bytes over every link; return what ended, None if nothing is under way."""
+        self.link_bytes_per_second = np.zeros(self._budget.shape)
         rows = self._rows
         if rows is None:
             return None
@@ -187,7 +188,6 @@ class Moves:
 
     def _carry(self, rows: Rows) -> NDArray[np.float64]:
         """Return what each row still has to move after this step, and note what the links carried."""
-        self.link_bytes_per_second = np.zeros(self._budget.shape)
         finite = np.isfinite(rows.remaining_bytes)
         runs = finite & (rows.remaining_bytes > 0) & ~rows.refused & (rows.link != NO_LINK)
         remaining = np.where(finite & (rows.link == NO_LINK), 0.0, rows.remaining_bytes)

@@ -19,6 +19,7 @@ from tidegate.forecast.engine.network import OFFSETS, Network
 from tidegate.forecast.engine.past import Sample, Slots
 from tidegate.model.columns import part_of
 from tidegate.model.forecast import Exceedance, Forecast
+from tidegate.model.roster import source_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,35 +48,31 @@ class Engine:
         self._step_seconds = step_seconds
         self._lead_steps = lead_steps
         self._past = pasts.columns(self._slots)
-        self._record = records.columns()
+        self._record = records.columns(lead_steps)
         self._random = [np.random.default_rng((seed, int(resource))) for resource in resources]
         self._networks = [Network(COUNT, random) for random in self._random]
         self._pools = [Pool(lead_steps) for _ in resources]
         self._ticks = 0
+        self._draws = 0
         self._last_seconds: int | None = None
         self._by_id: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._forecast: Forecast | None = None
 
     def observe(self, snapshot: Snapshot) -> None:
         """Take in one sample of every series, learn from it, and make the forecast."""
-        if self._past.follow(snapshot):
-            self._by_id = np.argsort(snapshot.roster.ids, kind="stable")
-            for pool in self._pools:
-                pool.forget_open()
-        self._record.follow(snapshot)
-        at = snapshot.time_seconds - self._step_seconds
-        since = at if self._last_seconds is None else self._last_seconds
-        pasts.turn_rings(self._past, from_seconds=since, to_seconds=at, slots=self._slots)
-        self._last_seconds = at
+        self._follow(snapshot)
+        due = self._turn(snapshot.time_seconds - self._step_seconds)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.clip(snapshot.used / snapshot.capacity, 0, 1).astype(np.float32)
             held = (snapshot.held / snapshot.capacity).astype(np.float32)
         sample = Sample(share, pasts.censored_samples(snapshot) & (held < 1))
         for row in range(len(self._networks)):
             self._pools[row].observe(Sample(sample.share[row], sample.censored[row]))
-            self._learn(row)
-        self._forecast = self._look_ahead(snapshot, sample, held)
+            if due:
+                self._learn(row)
+        self._forecast = self._look_ahead(snapshot, sample, held, due=due)
         self._ticks += 1
+        self._draws += due
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
         """Return the forecast made when the snapshot was observed.
@@ -88,28 +85,63 @@ class Engine:
             raise RuntimeError("a forecast was asked for before the first observation")
         return self._forecast
 
+    def _follow(self, snapshot: Snapshot) -> None:
+        """Bring memory, record and open lessons in step with who is there and what they were sold."""
+        before = self._past.ids
+        if self._past.follow(snapshot):
+            ids = snapshot.roster.ids
+            self._by_id = np.argsort(ids, kind="stable")
+            for pool in self._pools:
+                pool.follow(source_rows(ids, before))
+        self._record.follow(snapshot)
+        changed, factor = pasts.resize(self._past, snapshot.capacity)
+        if factor.size:
+            records.resize(self._record, changed, factor)
+            for row, pool in enumerate(self._pools):
+                pool.follow(np.where(changed[row], -1, np.arange(changed.shape[1])))
+
+    def _turn(self, at_seconds: int) -> bool:
+        """Turn the rings to the time of the sample; True where a slot begins, which is when to learn."""
+        since = at_seconds if self._last_seconds is None else self._last_seconds
+        pasts.turn_rings(self._past, from_seconds=since, to_seconds=at_seconds, slots=self._slots)
+        first = self._last_seconds is None
+        self._last_seconds = at_seconds
+        return first or at_seconds // self._slots.seconds != since // self._slots.seconds
+
     def _learn(self, row: int) -> None:
         pool, random = self._pools[row], self._random[row]
         if len(pool) < BATCH // 2:
             return
-        batches, rate = schedule(self._ticks)
+        batches, rate = schedule(self._draws)
         for _ in range(batches):
             self._networks[row].learn(*pool.batch(random), rate)
 
-    def _look_ahead(self, snapshot: Snapshot, sample: Sample, held: NDArray[np.float32]) -> Forecast:
-        """Go over all chunks once: remember, judge, describe, forecast."""
+    def _look_ahead(
+        self, snapshot: Snapshot, sample: Sample, held: NDArray[np.float32], *, due: bool
+    ) -> Forecast:
+        """Go over all chunks once: judge, remember, describe, forecast; open lessons where ``due``."""
         shape = snapshot.used.shape
         curve = np.empty((OFFSETS.size, *shape), dtype=np.float32)
         quantiles = np.empty((LEVELS.size, *shape), dtype=np.float32)
         safe = np.empty(shape, dtype=np.float32)
-        drawn = [self._draw(row) for row in range(shape[0])]
+        drawn = [self._draw(row) if due else _NOBODY for row in range(shape[0])]
+        turn = self._ticks % self._lead_steps
         kept = [np.empty((COUNT, rows.size), dtype=np.float32) for rows in drawn]
         for row, part in self._chunks(shape):
             past = _views(self._past, row, part, pasts_of=_PAST)
             record = _views(self._record, row, part, pasts_of=_RECORD)
             mine = Sample(sample.share[row, part], sample.censored[row, part])
             sla = snapshot.roster.violation_rate[part]
-            records.judge(record, mine, held[row, part], sla, self._step_seconds)
+            said = record["said"][turn]
+            records.judge(
+                record,
+                said,
+                mine,
+                held=held[row, part],
+                sla=sla,
+                step_seconds=self._step_seconds,
+                lead_steps=self._lead_steps,
+            )
             pasts.remember(
                 past,
                 mine,
@@ -123,10 +155,10 @@ class Engine:
             last = past["last"][0]
             for at, level in enumerate(LEVELS):
                 quantiles[at, row, part] = amount_at(exceedance, last, 1 - level)
-            safe[row, part] = records.say(record, peak, amount_at(exceedance, last, sla))
+            safe[row, part] = records.say(record, said, peak, amount_at(exceedance, last, sla))
             inside = (drawn[row] >= part.start) & (drawn[row] < part.stop)
             kept[row][:, inside] = seen[:, drawn[row][inside] - part.start]
-        for row, pool in enumerate(self._pools):
+        for row, pool in enumerate(self._pools if due else ()):
             pool.draw(drawn[row], kept[row])
         return self._made(snapshot, curve, quantiles, safe)
 
@@ -187,7 +219,7 @@ class Engine:
             named |= {f"network.{row}.{name}": array for name, array in network.state().items()}
             named |= {f"lessons.{row}.{name}": array for name, array in pool.state().items()}
             named[f"random.{row}"] = _random_state(random)
-        named["ticks"] = np.array(self._ticks)
+        named |= {"ticks": np.array(self._ticks), "draws": np.array(self._draws)}
         named["last_seconds"] = np.array(-1 if self._last_seconds is None else self._last_seconds)
         return named
 
@@ -201,12 +233,14 @@ class Engine:
             _restore_random(self._random[row], part_of(state, f"random.{row}"))
         self._by_id = np.argsort(part_of(state, "past.ids"), kind="stable")
         self._ticks = int(part_of(state, "ticks"))
+        self._draws = int(part_of(state, "draws"))
         last = int(part_of(state, "last_seconds"))
         self._last_seconds = None if last < 0 else last
 
 
 _PAST = ("last", "ring", "hours", "days", "yesterday", "usual", "rates", "peaks", *pasts.MEAN_WEIGHTS)
-_PAST = (*_PAST, "jump_age", "seen", "absent")
+_PAST = (*_PAST, "jump_age", "seen")
+_NOBODY = np.empty(0, dtype=np.int64)
 _RECORD = ("margin", "said", "loss", "coverage", "plain", "trusted")
 
 

@@ -1,7 +1,8 @@
 """What the network learns from: samples of the fleet's past features and the peaks that followed.
 
-Each tick a bounded number of series is drawn; once their lead window is over, features and peak go into
-a bounded pool, the oldest out first, from which batches are drawn.
+Every five minutes, or every step where that is longer, a bounded number of series is drawn; once their
+lead window is over, features and peak go into a bounded pool, the oldest out first, from which batches
+are drawn.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from tidegate.forecast.engine.past import Sample
 
 DRAWN_MAX: Final = 512
-"""Series drawn each tick: the cost of learning does not grow with the fleet."""
+"""Series drawn at a time: the cost of learning does not grow with the fleet."""
 POOL_LESSONS_MAX: Final = 400_000
 """About three days of a small fleet's lessons; 30 MB in half precision."""
 BATCH: Final = 1024
-EARLY_TICKS: Final = 2016
-"""The first week, at five minutes a tick: three batches a tick, then one."""
+EARLY_DRAWS: Final = 2016
+"""The first week, at a draw every five minutes: three batches a draw, then one."""
 EARLY_BATCHES: Final = 3
 EARLY_RATE: Final = 3e-3
 RATE: Final = 7e-4
@@ -77,9 +78,13 @@ class Pool:
         if self._open and self._open[0].steps > self._lead_steps:
             self._close(self._open.pop(0))
 
-    def forget_open(self) -> None:
-        """Drop the open lessons: the fleet changed and rows mean other series now."""
-        self._open.clear()
+    def follow(self, moved: NDArray[np.int64]) -> None:
+        """Let open lessons follow their series to new rows: ``moved`` (old rows,), -1 for who is gone."""
+        for lesson in self._open:
+            rows = moved[lesson.rows]
+            stays = rows >= 0
+            lesson.rows, lesson.features = rows[stays], lesson.features[:, stays]
+            lesson.peak, lesson.censored = lesson.peak[stays], lesson.censored[stays]
 
     def batch(self, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return features (inputs, batch), bins and censored flags drawn with replacement."""
@@ -141,8 +146,8 @@ def _reopened(state: Mapping[str, NDArray[Any]], at: int, steps: int) -> Open:
     )
 
 
-def schedule(ticks: int) -> tuple[int, float]:
-    """Return how many batches to learn at a tick and at which rate: much and fast in the first week."""
-    if ticks >= EARLY_TICKS:
+def schedule(draws: int) -> tuple[int, float]:
+    """Return how many batches to learn after so many draws and at which rate: much and fast at first."""
+    if draws >= EARLY_DRAWS:
         return 1, RATE
-    return EARLY_BATCHES, EARLY_RATE * (1 - ticks / EARLY_TICKS) + RATE
+    return EARLY_BATCHES, EARLY_RATE * (1 - draws / EARLY_DRAWS) + RATE

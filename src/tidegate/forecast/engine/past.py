@@ -31,8 +31,9 @@ ROOT_STEPS: Final = np.float32(255)
 """Days are kept as the square root of the share in 255 steps: finer where most VMs live."""
 USUAL_FADE: Final = np.float32(0.922)
 """What a day leaves of the usual day's root: a peak not seen again is half as high after four days."""
-JUMPS: Final = ((0.01, 0.05, 0.2), (0.0, 0.01, 0.05, 0.2))
-"""Rises above the last sample, and above the hour's peak, whose frequency is followed."""
+JUMPS: Final = ((0.01, 0.05, 0.2), (0.001, 0.01, 0.05, 0.2))
+"""Rises above the last sample, and above the hour's peak, whose frequency is followed; the least one is
+above what half precision rounds."""
 RATE_WEIGHT: Final = 1 / 864
 """Frequencies remember three days."""
 PEAK_DECAYS: Final = (0.9976, 0.99966)
@@ -65,7 +66,10 @@ class Sample(NamedTuple):
 
 
 class Slots:
-    """Where a moment falls in each ring, for one step of samples."""
+    """Where a moment falls in each ring, for one step of samples.
+
+    A step that does not divide a day makes "yesterday" drift by the remainder each day.
+    """
 
     def __init__(self, step_seconds: int) -> None:
         """Choose rings no finer than five minutes; coarser samples get coarser rings."""
@@ -89,7 +93,7 @@ def columns(slots: Slots) -> Columns:
         **dict.fromkeys(MEAN_WEIGHTS, number),
         jump_age=Column(dtype=np.float32, fill=288.0),
         seen=number,
-        absent=number,
+        capacity=Column(dtype=np.float32, fill=np.nan),
     )
 
 
@@ -124,7 +128,6 @@ def remember(past: Chunk, sample: Sample, *, time_seconds: int, step_seconds: in
     last[0] = share
     _file(past, share, present, time_seconds - step_seconds, slots)
     past["seen"] += present
-    past["absent"][:] = np.where(present, 0, past["absent"] + 1)
 
 
 def _follow_jumps(
@@ -174,10 +177,37 @@ def _file(
         row = past[name][at_seconds // seconds % count]
         np.copyto(row, np.maximum(row, share).astype(np.float16), where=present)
     slot = at_seconds // slots.seconds % slots.day
-    root = np.rint(np.sqrt(share) * ROOT_STEPS).astype(np.uint8)
+    root = np.ceil(np.sqrt(share) * ROOT_STEPS).astype(np.uint8)
     yesterday, usual = past["yesterday"][slot], past["usual"][slot]
     np.maximum(yesterday, root, out=yesterday)
     np.copyto(usual, np.maximum(usual, root), where=present)
+
+
+SHARES: Final = ("last", "hours", "days", "peaks", *MEAN_WEIGHTS)
+"""Columns that are shares of capacity on a plain scale."""
+
+
+def resize(memory: Columns, capacity: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Express what is remembered in shares of the new capacity (resources, workloads).
+
+    Returns where it changed, and the factor of each changed series (changed,). A first capacity and
+    an unknown one change nothing.
+    """
+    before = memory["capacity"]
+    changed = (capacity != before) & (capacity > 0) & (before > 0)
+    factor = before[changed] / capacity[changed]
+    np.copyto(before, capacity, where=capacity > 0)
+    if not factor.size:
+        return changed, factor
+    for name in SHARES:
+        column = memory[name]
+        column[..., changed] = np.minimum(column[..., changed] * factor, 1)
+    ring = memory["ring"][:, changed]
+    memory["ring"][:, changed] = np.where(ring < 0, ring, np.minimum(ring * factor, 1))
+    for name in ("yesterday", "usual"):
+        root = np.ceil(memory[name][:, changed] * np.sqrt(factor))
+        memory[name][:, changed] = np.minimum(root, ROOT_STEPS).astype(np.uint8)
+    return changed, factor
 
 
 def turn_rings(memory: Columns, *, from_seconds: int, to_seconds: int, slots: Slots) -> None:

@@ -42,11 +42,11 @@ once it is no longer above: losses at rare levels are noisy, and each switch cos
 TOLERANCE_RATIO: Final = np.float32(0.001)
 
 
-def columns() -> Columns:
-    """Return the empty record of a fleet."""
+def columns(lead_steps: int) -> Columns:
+    """Return the empty record of a fleet; what was said is kept until its time has come."""
     return Columns(
         margin=Column(dtype=np.float32, fill=MARGIN_START, leading=(len(PLAIN_MODELS),)),
-        said=Column(dtype=np.float32, fill=1.0, leading=(len(MODELS),)),
+        said=Column(dtype=np.float32, fill=1.0, leading=(lead_steps, len(MODELS))),
         loss=Column(dtype=np.float32, fill=0.0, leading=(len(MODELS),)),
         coverage=Column(dtype=np.float32, fill=np.nan),
         plain=Column(dtype=np.uint8, fill=BASELINE),
@@ -55,20 +55,26 @@ def columns() -> Columns:
 
 
 def judge(
-    record: Chunk, sample: Sample, held: NDArray[np.float32], sla: NDArray[np.float32], step_seconds: int
+    record: Chunk,
+    said: NDArray[np.float32],
+    sample: Sample,
+    *,
+    held: NDArray[np.float32],
+    sla: NDArray[np.float32],
+    step_seconds: int,
+    lead_steps: int,
 ) -> None:
-    """Charge each candidate for what it said of this sample, move the margins, choose again.
+    """Charge each candidate for what it ``said`` of this sample, move the margins, choose again.
 
     ``held`` is what the grant let through, in shares: a cut-off sample was a miss for everyone who said
     no more than that, and tells nothing about those who said more.
     """
     present = ~np.isnan(sample.share)
-    said = record["said"]
     over = said - sample.share
     missed = (over < -TOLERANCE_RATIO) | (sample.censored & (said <= held))
     miss_loss = np.maximum(-over, TOLERANCE_RATIO) * (1 - sla)
     loss = np.where(missed, miss_loss, np.maximum(over, 0) * sla)
-    weight = weight_per_step(np.minimum(LOSS_WEIGHT_MAX, sla / MISSES_REMEMBERED), step_seconds)
+    weight = np.minimum(weight_per_step(LOSS_WEIGHT_MAX, step_seconds), sla / MISSES_REMEMBERED)
     record["loss"] += np.where(present, (loss - record["loss"]) * weight, 0)
     covered = np.where(missed[NETWORK], np.float32(0), np.float32(1))
     coverage = record["coverage"]
@@ -76,9 +82,17 @@ def judge(
     np.copyto(coverage, known, where=present)
     short = missed[:NETWORK].astype(np.float32)
     margin = record["margin"]
-    moved = np.clip(margin * np.exp(short - sla) + MARGIN_KICK * short, MARGIN_MIN, 1)
+    # What is judged now was said ``lead_steps`` ago: until a wider margin shows, the same miss is seen
+    # once a step, and must not be paid for each time.
+    moved = np.clip(margin * np.exp((short - sla) / lead_steps) + MARGIN_KICK * short, MARGIN_MIN, 1)
     np.copyto(margin, moved, where=present)
     _choose(record)
+
+
+def resize(record: Columns, changed: NDArray[np.bool_], factor: NDArray[np.float32]) -> None:
+    """Express margins and what was said in shares of the new capacities: ``factor`` (changed series,)."""
+    for name in ("margin", "said"):
+        record[name][..., changed] = np.minimum(record[name][..., changed] * factor, 1)
 
 
 def _choose(record: Chunk) -> None:
@@ -95,12 +109,13 @@ def _choose(record: Chunk) -> None:
     np.copyto(trusted, (trusted | gained) & ~lost)
 
 
-def say(record: Chunk, peak: Peaks, network: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Note what each candidate says now and return the chosen plain model's amount (series,).
+def say(
+    record: Chunk, said: NDArray[np.float32], peak: Peaks, network: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Write what each candidate says now into ``said`` and return the chosen plain model's amount (series,).
 
     ``network`` is the network's amount at the series' own level; all in shares of capacity.
     """
-    said = record["said"]
     seasonal = np.maximum(peak.hour, peak.next_hour_yesterday)
     np.stack((peak.hour, peak.half_day, peak.day, seasonal), out=said[:NETWORK])
     said[:NETWORK] += record["margin"]

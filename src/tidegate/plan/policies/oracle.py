@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 class Oracle:
     """Grants exactly what the step in which the grant holds will use."""
 
-    def __init__(self, demand_at: Callable[[int], NDArray[np.float32]], lead_steps: int = 1) -> None:
+    def __init__(
+        self, demand_at: Callable[[int], NDArray[np.float32]], lead_steps: int = 1, hold_steps: int = 1
+    ) -> None:
         """Take a look-up of demand (resources, workloads) by time in seconds; NaN where unknown."""
         self._demand_at = demand_at
-        self._lead_steps = lead_steps
+        self._steps = range(lead_steps, lead_steps + hold_steps)
 
     def plan(self, snapshot: Snapshot, forecast: Forecast, scores: Scores | None) -> Plan:
-        """Return the demand of the step ahead; what is held where it is missing."""
-        future = self._demand_at(snapshot.time_seconds + self._lead_steps * snapshot.step_seconds)
+        """Return the peak demand of the steps it holds for; what is held where it is missing."""
+        step, now = snapshot.step_seconds, snapshot.time_seconds
+        future = np.fmax.reduce([self._demand_at(now + ahead * step) for ahead in self._steps])
         total = np.where(np.isnan(future), snapshot.held, future)
         return host_plan(snapshot, np.where(np.isnan(total), snapshot.capacity, total), Reason.HOLD)

@@ -65,6 +65,8 @@ CALM_MIN: Final = 0.05
 CALM_MAX: Final = 5.0
 """Bounds of the regret threshold, in shares of capacity summed over steps."""
 CHANGE_RATIO: Final = np.float32(0.01)
+ROUNDING_RATIO: Final = np.float32(1e-6)
+"""What is held moved if it differs by more than this share of capacity."""
 LEAST_RATIO: Final = np.float32(0.0005)
 """No grant is below this share of capacity."""
 SILENT_SECONDS: Final = 86_400
@@ -86,6 +88,7 @@ class Tidegate:
             calm=Column(dtype=np.float32, fill=float(np.log(CALM_START))),
             silent_seconds=Column(dtype=np.float32, fill=0.0),
             seen_seconds=Column(dtype=np.float32, fill=0.0),
+            held=Column(dtype=np.float32, fill=np.nan),
         )
 
     def plan(self, snapshot: Snapshot, forecast: Forecast, scores: Scores | None) -> Plan:
@@ -101,12 +104,13 @@ class Tidegate:
         memory["seen_seconds"] = memory["seen_seconds"] + snapshot.step_seconds * present
         self._reprice(snapshot, present)
         held = in_server_units(snapshot.grant + snapshot.in_flight, snapshot)
+        self._follow_changes(snapshot, held)
         safe = self._safe(snapshot, forecast, scores)
         total, acts = self._totals(snapshot, forecast, held, safe)
         total = np.where(present, total, held)
         total = np.where(np.isnan(safe) | (silent >= SILENT_SECONDS), snapshot.capacity, total)
-        total = np.clip(total, snapshot.roster.floor, snapshot.capacity)
-        self._follow_calm(snapshot, total, held)
+        least = np.maximum(snapshot.roster.floor, LEAST_RATIO * snapshot.capacity)
+        total = np.clip(total, least, snapshot.capacity)
         placed = self._placement.place(total, snapshot)
         return Plan(
             time_seconds=snapshot.time_seconds,
@@ -164,13 +168,19 @@ class Tidegate:
         grows = wanted > grant
         regret = self._memory["regret"][row, part]
         summed = np.where(grows == (regret < 0), regret, 0) + np.where(grows, -gap, gap)
-        moves = np.abs(summed) > np.exp(self._memory["calm"][row, part])
-        regret[:] = np.where(moves, 0, summed)
-        return np.where(moves, wanted, grant)
+        regret[:] = summed
+        return np.where(np.abs(summed) > np.exp(self._memory["calm"][row, part]), wanted, grant)
 
-    def _follow_calm(self, snapshot: Snapshot, total: NDArray[np.float32], held: NDArray[np.float32]) -> None:
-        """Raise the threshold after each change and let it sink between them, to keep the budget."""
-        changed = np.abs(total - held) > CHANGE_RATIO * snapshot.capacity
+    def _follow_changes(self, snapshot: Snapshot, held: NDArray[np.float32]) -> None:
+        """Look at what became of the last plan: a change ends regret and raises the threshold.
+
+        What a guard or a full place refused is no change: its regret goes on adding up. Between changes
+        the threshold sinks, so that the budget is spent.
+        """
+        moved = np.abs(held - self._memory["held"])
+        self._memory["held"] = held
+        np.copyto(self._memory["regret"], np.float32(0), where=moved > ROUNDING_RATIO * snapshot.capacity)
+        changed = moved > CHANGE_RATIO * snapshot.capacity
         budget = np.float32(CHANGES_PER_DAY * snapshot.step_seconds / 86_400)
         calm = self._memory["calm"] + CALM_GAIN * (changed - budget)
         self._memory["calm"] = np.clip(calm, np.log(CALM_MIN), np.log(CALM_MAX))
