@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from typer.main import get_command
 
 from tidegate.app.registry import POLICIES, SLA_POLICIES
-from tidegate.cli.main import app
+from tidegate.cli.commands import app
 from tidegate.lab.report.meaning import POLICIES as SENTENCES
 
 if TYPE_CHECKING:

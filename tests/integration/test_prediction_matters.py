@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tidegate.app.registry import Settings, policy
+from tidegate.app.registry import PLAIN_MODEL, Settings, policy
 from tidegate.lab.archive import generated_trace
 from tidegate.lab.replay import ReplaySettings, Run, replay, with_known_capacity
 from tidegate.model.resources import Resource
@@ -40,13 +40,13 @@ def with_forecast(trace):
 
 
 def test_switched_off_the_figures_change(trace, with_forecast):
-    without = replay(trace, Run(policy="tidegate", sla=0.01), settings_of(forecasting=False))
+    without = replay(trace, Run(policy="tidegate", sla=0.01), settings_of(model=PLAIN_MODEL))
     for ours, theirs in zip(with_forecast.measures, without.measures, strict=True):
         assert ours.reserved_ratio != pytest.approx(theirs.reserved_ratio, rel=1e-3)
 
 
 def test_switched_off_it_is_the_safe_baseline(trace):
-    without = replay(trace, Run(policy="tidegate", sla=0.01), settings_of(forecasting=False))
+    without = replay(trace, Run(policy="tidegate", sla=0.01), settings_of(model=PLAIN_MODEL))
     rule = replay(trace, Run(policy="calibrated_reactive", sla=0.01), settings_of())
     for ours, theirs in zip(without.measures, rule.measures, strict=True):
         assert ours.reserved_ratio == pytest.approx(theirs.reserved_ratio, rel=1e-3)

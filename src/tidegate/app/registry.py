@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from tidegate.forecast.engine import Engine
 from tidegate.forecast.histogram import AutopilotWindow, VpaPercentile
 from tidegate.forecast.n_sigma import NSigma
 from tidegate.forecast.nothing import NothingForecaster
-from tidegate.forecast.recent_peak import RecentPeak
+from tidegate.forecast.profile import Profile
+from tidegate.forecast.recent_peak import RecentPeak, last_value
+from tidegate.forecast.seasonal import SeasonalNaive
 from tidegate.model.errors import InputError
 from tidegate.plan.policies.calibrated_reactive import CalibratedReactive
 from tidegate.plan.policies.margin import WithMargin
@@ -39,6 +41,11 @@ AUTOPILOT_MARGIN_RATIO: Final = 0.10
 """Low end of the 10-15 % of the Autopilot paper, which gives less to large limits."""
 
 
+ENGINE: Final = "engine"
+PLAIN_MODEL: Final = "recent_peak"
+"""The forecaster that leaves `tidegate` with its safe baseline: prediction switched off."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a policy may depend on; all of it the same for every policy of a run."""
@@ -50,14 +57,15 @@ class Settings:
     hold_steps: int = 1
     """Steps from one decision to the next: each must last that long."""
     seed: int = 0
-    forecasting: bool = True
-    """Switched off, `tidegate` is left with its safe baseline; the figures must show it."""
+    model: str = ENGINE
+    """Name of the forecaster behind `tidegate`; one that knows no curve gets a calibrated margin."""
     future: Callable[[int], NDArray[np.float32]] | None = None
     """Demand by time, for the oracle; None where there is no future to look at."""
 
 
 Pair: TypeAlias = "tuple[Forecaster, Planner]"
 PolicyFactory: TypeAlias = "Callable[[Settings], Pair]"
+ForecasterFactory: TypeAlias = "Callable[[Settings], Forecaster]"
 
 
 def _ahead(settings: Settings) -> int:
@@ -77,6 +85,32 @@ def engine(settings: Settings) -> Engine:
         lead_steps=_ahead(settings),
         seed=settings.seed,
     )
+
+
+def _last(settings: Settings) -> Forecaster:
+    return last_value(step_seconds=settings.step_seconds, lead_steps=_ahead(settings))
+
+
+def _seasonal_naive(settings: Settings) -> Forecaster:
+    return SeasonalNaive(step_seconds=settings.step_seconds, lead_steps=_ahead(settings))
+
+
+def _percentile(settings: Settings) -> Forecaster:
+    return VpaPercentile(resources=settings.resources, lead_steps=_ahead(settings))
+
+
+def _profile(settings: Settings) -> Forecaster:
+    return Profile(step_seconds=settings.step_seconds, lead_steps=_ahead(settings))
+
+
+FORECASTERS: Final[Mapping[str, ForecasterFactory]] = {
+    "last": _last,
+    "seasonal_naive": _seasonal_naive,
+    "percentile": _percentile,
+    "recent_peak": _recent_peak,
+    "profile": _profile,
+    ENGINE: engine,
+}
 
 
 def _static(settings: Settings) -> Pair:
@@ -109,7 +143,7 @@ def _n_sigma(settings: Settings) -> Pair:
 
 
 def _tidegate(settings: Settings) -> Pair:
-    return engine(settings) if settings.forecasting else _recent_peak(settings), Tidegate()
+    return forecaster(settings.model)(settings), Tidegate()
 
 
 def _offload_first(settings: Settings) -> Pair:
@@ -145,11 +179,29 @@ def policy(name: str) -> PolicyFactory:
         InputError: nobody goes by that name.
 
     """
-    if name in POLICIES:
-        return POLICIES[name]
-    plug_ins = {entry.name: entry for entry in entry_points(group="tidegate.policies")}
+    return _named("policy", name, POLICIES)
+
+
+def forecaster(name: str) -> ForecasterFactory:
+    """Return the factory of a forecaster by name: ours first, then plug-ins.
+
+    Raises:
+        InputError: nobody goes by that name.
+
+    """
+    return _named("model", name, FORECASTERS)
+
+
+_GROUPS: Final = {"policy": "tidegate.policies", "model": "tidegate.forecasters"}
+_Factory = TypeVar("_Factory")
+
+
+def _named(kind: str, name: str, table: Mapping[str, _Factory]) -> _Factory:
+    if name in table:
+        return table[name]
+    plug_ins = {entry.name: entry for entry in entry_points(group=_GROUPS[kind])}
     if name in plug_ins:
-        factory: PolicyFactory = plug_ins[name].load()
+        factory: _Factory = plug_ins[name].load()
         return factory
-    known = ", ".join(sorted([*POLICIES, *plug_ins]))
-    raise InputError(f"unknown policy '{name}'; choose from {known}")
+    known = ", ".join(sorted([*table, *plug_ins]))
+    raise InputError(f"unknown {kind} '{name}'; choose from {known}")

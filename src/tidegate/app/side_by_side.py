@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.app.registry import PLAIN_MODEL
 from tidegate.app.wiring import simulated
 from tidegate.model.outcome import Phase
 from tidegate.model.plan import Reason
@@ -96,7 +97,7 @@ class SideBySide:
         self.fleet, self._shadow_fleet = world.start(), world.start()
         self._loop = simulated(world, self.fleet, policy_name=policy_name, seed=seed, scorer=scorer)
         self._shadow = simulated(
-            world, self._shadow_fleet, policy_name=SHADOW_POLICY, seed=seed, forecasting=False
+            world, self._shadow_fleet, policy_name=SHADOW_POLICY, seed=seed, model=PLAIN_MODEL
         )
         self.allowed_ratio = float(world.fleet.roster.violation_rate.mean())
         """Share of samples that may run short, over all workloads' SLAs."""

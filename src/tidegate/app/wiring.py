@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from tidegate.app.registry import Settings, engine, policy
+from tidegate.app.registry import ENGINE, Settings, engine, policy
 from tidegate.app.stopwatch import StageTimer
 from tidegate.forecast.server_sums import WithServerSums
 from tidegate.learn.nothing import NothingLearner
@@ -75,7 +75,7 @@ def simulated(
     *,
     policy_name: str,
     seed: int = 0,
-    forecasting: bool = True,
+    model: str = ENGINE,
     scorer: Scorer | None = None,
     journal: Journal | None = None,
     learner: Learner | None = None,
@@ -94,7 +94,7 @@ def simulated(
         resources=world.trace.resources,
         step_seconds=world.trace.step_seconds,
         seed=seed,
-        forecasting=forecasting,
+        model=model,
     )
     forecaster, planner = policy(policy_name)(settings)
     if scorer is not None and world.fleet.places.link_server.size:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.app.registry import SLA_POLICIES, Settings, policy
+from tidegate.app.registry import ENGINE, SLA_POLICIES, Settings, forecaster, policy
 from tidegate.app.stopwatch import StageTimer
 from tidegate.app.threads import one_blas_thread
 from tidegate.drivers.simulated.fleet import Fleet, SimulatedFleet
@@ -51,7 +51,8 @@ class ReplaySettings:
     lead_steps: int
     censored: bool
     seed: int
-    forecasting: bool = True
+    model: str = ENGINE
+    """Name of the forecaster behind `tidegate`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ def check(settings: ReplaySettings, trace: Trace) -> None:
         raise InputError(
             f"--sla {settings.sla:g} is outside (0, 0.5]; 0.01 allows 1 % of the samples to run short"
         )
+    forecaster(settings.model)
     if settings.lead_steps < 1:
         raise InputError(f"--lead {settings.lead_steps} must be at least 1 step")
     if (
@@ -236,20 +238,20 @@ def _replayed(
 
 def _loop(trace: Trace, run: Run, settings: ReplaySettings, fleet: SimulatedFleet) -> Loop:
     """Wire the loop of a replay. Without a scenario no place has a limit, so no guard has work."""
-    forecaster, planner = policy(run.policy)(
+    predicting, planner = policy(run.policy)(
         Settings(
             resources=trace.resources,
             step_seconds=trace.step_seconds,
             lead_steps=settings.lead_steps,
             hold_steps=settings.decide_every_seconds // trace.step_seconds,
             seed=settings.seed,
-            forecasting=settings.forecasting,
+            model=settings.model,
             future=demand_by_time(trace),
         )
     )
     return Loop(
         telemetry=fleet,
-        forecaster=forecaster,
+        forecaster=predicting,
         scorer=NothingScorer(),
         planner=Every.wrap(planner, settings.decide_every_seconds, trace.step_seconds),
         guards=(),
