@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tidegate.app.threads import one_blas_thread
-from tidegate.cli.files import write_atomically
+from tidegate.cli.files import check_writable, write_atomically
+from tidegate.cli.numbers import checked_seed
+from tidegate.cli.policy_names import parse_policies
 from tidegate.lab.bench.result import Benchmark, Row
 from tidegate.model.errors import InputError
 
@@ -23,10 +25,11 @@ def command(
     area: Annotated[str, typer.Argument(help="What to measure: replay or tick.")],
     workloads: Annotated[str, typer.Option(help="tick: numbers of workloads, comma-separated.")] = SIZES,
     policy: Annotated[str | None, typer.Option(help="tick: the policy; replay: policies.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, callback=checked_seed)] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
 ) -> None:
     """Measure an AREA and print each figure beside its limit; asserts nothing."""
+    check_writable(json)
     with Console(stderr=True).status(f"measuring {area}"), one_blas_thread():
         result = _measured(area, workloads, policy, seed)
     if json is not None:
@@ -39,11 +42,13 @@ def _measured(area: str, workloads: str, policy: str | None, seed: int) -> Bench
         case "tick":
             from tidegate.lab.bench.tick import bench_tick
 
-            return bench_tick(_sizes(workloads), policy_name=policy or "tidegate", seed=seed)
+            return bench_tick(
+                _sizes(workloads), policy_name="tidegate" if policy is None else policy, seed=seed
+            )
         case "replay":
             from tidegate.lab.bench.replay import POLICIES, bench_replay
 
-            return bench_replay(policy.split(",") if policy else POLICIES, seed=seed)
+            return bench_replay(POLICIES if policy is None else parse_policies(policy), seed=seed)
         case _:
             raise InputError(f"unknown area '{area}'; choose from replay, tick")
 

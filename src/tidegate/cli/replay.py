@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tidegate.app.registry import ENGINE, PLAIN_MODEL
 from tidegate.cli.durations import parse_duration_seconds
-from tidegate.cli.files import write_atomically
+from tidegate.cli.files import check_writable, write_atomically
+from tidegate.cli.numbers import LEAD_MAX, checked_seed
+from tidegate.cli.policy_names import parse_policies
 from tidegate.cli.resource_names import parse_resources
-from tidegate.lab.archive import load_trace
 from tidegate.lab.pool import replay_all
 from tidegate.lab.replay import ReplaySettings, check, gap_closed, runs_of, with_known_capacity
 from tidegate.lab.series_record import check_ending, encoded, rows
@@ -43,6 +45,7 @@ def command(
     censored: Annotated[
         bool, typer.Option("--censored", help="Hide demand above the grant, as production does.")
     ] = False,
+    model: Annotated[str, typer.Option(help="Forecaster behind tidegate.")] = ENGINE,
     forecasting: Annotated[
         bool, typer.Option("--forecast/--no-forecast", help="Whether tidegate may use its forecast.")
     ] = True,
@@ -51,40 +54,39 @@ def command(
         str | None, typer.Option(help="Time between decisions; the step by default.")
     ] = None,
     step: Annotated[str | None, typer.Option(help="The grid's step; inferred by default.")] = None,
-    lead: Annotated[int, typer.Option(help="Steps until a decision takes effect.")] = 1,
+    lead: Annotated[int, typer.Option(help="Steps until a decision takes effect.", min=1, max=LEAD_MAX)] = 1,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
     per_vm: Annotated[
         Path | None,
         typer.Option(help="Write each VM's figures, model, skill and coverage here (.csv, .parquet)."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, callback=checked_seed)] = 0,
     engine: Annotated[str, typer.Option(help="local: all cores of this machine.")] = "local",
-    processes: Annotated[int | None, typer.Option(help="Processes to use; all cores by default.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes to use; all cores by default.", min=1)
+    ] = None,
 ) -> None:
     """Replay TRACES through policies and compare what they reserve and what they break."""
     if engine != "local":
         raise InputError(f"--engine {engine} is not available yet; use --engine local")
-    policies = [name.strip() for name in policy.split(",") if name.strip()]
+    policies = parse_policies(policy)
     check_ending(per_vm)
+    check_writable(json, per_vm, report)
+    warmup_seconds = parse_duration_seconds(warmup)
+    decide_seconds = None if decide_every is None else parse_duration_seconds(decide_every)
     console = Console(stderr=True)
     with console.status("reading the trace"):
-        loaded = load_trace(
-            traces,
-            resources=parse_resources(resource),
-            step_seconds=None if step is None else parse_duration_seconds(step),
-        )
-    trace = with_known_capacity(loaded)
+        trace = with_known_capacity(_loaded(traces, resource, step))
+    _tell_left_out(resource, trace, console)
     settings = ReplaySettings(
         sla=sla,
-        warmup_seconds=parse_duration_seconds(warmup),
-        decide_every_seconds=trace.step_seconds
-        if decide_every is None
-        else parse_duration_seconds(decide_every),
+        warmup_seconds=warmup_seconds,
+        decide_every_seconds=trace.step_seconds if decide_seconds is None else decide_seconds,
         lead_steps=lead,
         censored=censored,
         seed=seed,
-        forecasting=forecasting,
+        model=model if forecasting else PLAIN_MODEL,
     )
     check(settings, trace)
     runs = runs_of(policies, settings, frontier=report is not None)
@@ -93,6 +95,24 @@ def command(
     screen = Console()
     for row, measured in enumerate(trace.resources):
         screen.print(_table(measured, row, results, settings, screen.width))
+
+
+def _loaded(traces: Sequence[Path], resource: str, step: str | None) -> Trace:
+    from tidegate.lab.archive import load_trace
+
+    return load_trace(
+        traces,
+        resources=parse_resources(resource),
+        step_seconds=None if step is None else parse_duration_seconds(step),
+    )
+
+
+def _tell_left_out(asked: str, trace: Trace, console: Console) -> None:
+    """Say which of the resources asked for have no capacity anywhere, and so no measures."""
+    left_out = [resource.label for resource in parse_resources(asked) if resource not in trace.resources]
+    if left_out:
+        said = f"left out, since the trace has no capacity for it: {', '.join(left_out)}"
+        console.print(said, style="yellow")
 
 
 def _replayed(
@@ -161,6 +181,7 @@ def _progress(console: Console) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 

@@ -21,19 +21,19 @@ from rich.table import Table
 from tidegate.app.threads import one_blas_thread
 from tidegate.app.wiring import simulated
 from tidegate.cli.durations import duration_text, parse_duration_seconds
-from tidegate.cli.files import write_atomically
-from tidegate.drivers.simulated.build import build_world, read_scenario
+from tidegate.cli.files import check_writable, write_atomically
+from tidegate.cli.numbers import checked_seed
+from tidegate.cli.worlds import made_world
+from tidegate.drivers.simulated.build import read_scenario
 from tidegate.model.errors import InputError
-from tidegate.model.resources import Resource
 from tidegate.score.card_pressure import CardPressure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from tidegate.drivers.simulated.build import World
     from tidegate.model.scores import Scores
     from tidegate.model.tick import Tick
-    from tidegate.model.trace import Trace
 
 DAY_SECONDS = 86_400
 
@@ -52,11 +52,14 @@ def command(
     sla: Annotated[
         float | None, typer.Option(help="Share of samples that may run short, for every class of workloads.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed instead of the scenario's.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed instead of the scenario's.", min=0, callback=checked_seed)
+    ] = None,
     step: Annotated[str | None, typer.Option(help="The trace's step, like 5m; inferred by default.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the scores here, for machines.")] = None,
 ) -> None:
     """Score each server 0-100: what it will ask of its cards at its peak, of what they can give."""
+    check_writable(json)
     wanted = read_scenario(scenario)
     if not wanted.cards:
         raise InputError(
@@ -66,8 +69,14 @@ def command(
     if step is not None and not traces:
         raise InputError("--step is the step of a trace, and none was given; name one, or leave --step out")
     used_seed = wanted.seed if seed is None else seed
-    demand = _demand(traces, step) if traces else None
-    world = build_world(wanted, demand, sla=sla, seed=used_seed, grow=scenario is None)
+    world = made_world(
+        wanted,
+        traces or (),
+        scenario=scenario,
+        step_seconds=None if step is None else parse_duration_seconds(step),
+        sla=sla,
+        seed=used_seed,
+    )
     count = min(world.trace.ticks, ticks or max(1, DAY_SECONDS // world.trace.step_seconds))
     with _progress() as bar, one_blas_thread():
         task = bar.add_task("ticks", total=count)
@@ -127,16 +136,6 @@ def figures(
         "sla": sla,
         "servers": rows,
     }
-
-
-def _demand(traces: Sequence[Path], step: str | None) -> Trace:
-    from tidegate.lab.archive import load_trace
-
-    return load_trace(
-        traces,
-        resources=(Resource.CPU, Resource.MEMORY),
-        step_seconds=None if step is None else parse_duration_seconds(step),
-    )
 
 
 def _progress() -> Progress:

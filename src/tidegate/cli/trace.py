@@ -18,7 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidegate.cli.durations import duration_text, parse_duration_seconds
-from tidegate.cli.files import write_atomically
+from tidegate.cli.files import check_writable, write_atomically
+from tidegate.cli.numbers import checked_seed
 from tidegate.cli.resource_names import parse_resources
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def import_command(
     """Convert a public or own archive to a trace."""
     from tidegate.lab.trace_files import import_trace
 
+    check_writable(out, json_path)
     with _bar("importing") as progress:
         written = import_trace(source, out, format_name=format_name, progress=progress)
     _tell_written(written, json_path)
@@ -56,12 +58,15 @@ def generate(
     vms: Annotated[int, typer.Option(help="Number of VMs.", min=1)] = 100,
     days: Annotated[float, typer.Option(help="Length in days.")] = 14.0,
     step: Annotated[str, typer.Option(help="Time between samples, like 5m.")] = "5m",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same trace.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same trace.", min=0, callback=checked_seed)
+    ] = 0,
     json_path: JsonOption = None,
 ) -> None:
     """Make up a synthetic trace, for trying things out: nothing in it was measured."""
     from tidegate.lab.trace_files import make_trace
 
+    check_writable(out, json_path)
     written = make_trace(out, vms=vms, days=days, step_seconds=parse_duration_seconds(step), seed=seed)
     _tell_written(written, json_path)
 
@@ -80,6 +85,7 @@ def describe(
     """Tell what a trace holds and how predictable its VMs are."""
     from tidegate.lab.trace_files import describe_files
 
+    check_writable(json_path)
     with _bar("reading") as progress:
         description = describe_files(
             traces,

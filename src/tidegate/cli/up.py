@@ -5,6 +5,7 @@ A policy and the safe baseline run side by side over the same world; the termina
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 import sys
@@ -23,9 +24,12 @@ from rich.live import Live
 
 from tidegate.app.side_by_side import SideBySide
 from tidegate.app.threads import one_blas_thread
-from tidegate.cli.files import write_atomically
+from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.live_view import Header, line, screen, summary
-from tidegate.drivers.simulated.build import build_world, read_scenario, recorded_demand
+from tidegate.cli.numbers import checked_seed
+from tidegate.cli.worlds import made_world
+from tidegate.drivers.simulated.build import read_scenario
+from tidegate.model.errors import InputError
 from tidegate.score.card_pressure import CardPressure
 
 if TYPE_CHECKING:
@@ -55,7 +59,9 @@ def command(
     sla: Annotated[
         float | None, typer.Option(help="Share of samples that may run short, for every class of workloads.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed instead of the scenario's.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed instead of the scenario's.", min=0, callback=checked_seed)
+    ] = None,
     speed: Annotated[float, typer.Option(help="Ticks per second; 0: as fast as it goes.", min=0)] = 10.0,
     ticks: Annotated[int | None, typer.Option(help="End after so many ticks.", min=1)] = None,
     json: Annotated[
@@ -68,10 +74,12 @@ def command(
 ) -> None:
     """Watch Tidegate run a simulated fleet, with prediction and without; Ctrl-C ends."""
     console = Console()
+    check_writable(json, svg)
+    if math.isnan(speed):
+        raise InputError("--speed nan is no number of ticks per second; give one of 0 or more")
     wanted = read_scenario(scenario)
     used_seed = wanted.seed if seed is None else seed
-    demand = None if not trace else recorded_demand(trace)
-    world = build_world(wanted, demand, sla=sla, seed=used_seed, grow=scenario is None)
+    world = made_world(wanted, trace or (), scenario=scenario, step_seconds=None, sla=sla, seed=used_seed)
     run = SideBySide(world, policy_name=policy, seed=used_seed, scorer=CardPressure())
     header = Header(
         scenario="default scenario" if scenario is None else scenario.stem,

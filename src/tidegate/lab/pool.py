@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tidegate.lab.replay import Run, RunResult, replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tidegate.lab.replay import ReplaySettings
     from tidegate.model.trace import Trace
@@ -43,15 +45,37 @@ def replay_all(
     with ProcessPoolExecutor(
         count, mp_context=context, initializer=_start_worker, initargs=(trace, settings, done)
     ) as pool:
-        futures = [pool.submit(_replay_in_worker, at, run) for at, run in enumerate(runs)]
         try:
+            with _interrupts_held():
+                futures = [pool.submit(_replay_in_worker, at, run) for at, run in enumerate(runs)]
             _follow(futures, lambda: progress(list(done)))
         except BaseException:
+            _end(pool)  # before the shutdown, which forgets who they are
             pool.shutdown(wait=False, cancel_futures=True)
-            _end(pool)
             raise
     progress(list(done))
     return [future.result() for future in futures]
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while workers start: none is lost sight of, and no half-sent trace reaches one.
+
+    Workers inherit that it is blocked. That alone would not hold it back here, where threads of numpy and
+    polars may take the signal, so what Python does on it waits as well.
+    """
+    held: list[int] = []
+    here = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if here else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if here:
+            signal.signal(signal.SIGINT, handler)
+    if held:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _one_by_one(

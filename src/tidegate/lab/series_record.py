@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from tidegate.model.errors import InputError
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import polars as pl
     from numpy.typing import NDArray
 
     from tidegate.lab.measures import Tally
@@ -58,6 +58,8 @@ def record_of(tally: Tally, forecast: Forecast) -> SeriesRecord:
 
 def rows(trace: Trace, results: Sequence[RunResult]) -> pl.DataFrame:
     """Return one row per run, resource and VM; what is unknown is null."""
+    import polars as pl  # comes with the extra [replay]
+
     frames = [
         pl.DataFrame(
             {
@@ -87,14 +89,14 @@ def check_ending(path: Path | None) -> None:
         InputError: it ends neither in .csv nor in .parquet.
 
     """
-    if path is not None and path.suffix not in ENDINGS:
-        raise InputError(f"--per-vm {path} must end in .csv or .parquet")
+    if path is not None and path.suffix.lower() not in ENDINGS:
+        raise InputError(f"--per-vm {path} must end in .csv or .parquet; name it so")
 
 
 def encoded(frame: pl.DataFrame, path: Path) -> bytes:
     """Return the frame in the format that the path's ending names."""
     out = BytesIO()
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         frame.write_csv(out)
     else:
         frame.write_parquet(out)

@@ -37,12 +37,15 @@ _FACTORS: Final = {
     "Gi": 2**30,
     "Ti": 2**40,
 }
-_BYTES: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?|)B?")
+_BYTES: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGT]i?|)B?")
+_LARGEST: Final = 1e30
+"""No number of a scenario is as large, and what is computed from it stays finite."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 Bytes = str | Annotated[float, msgspec.Meta(ge=0)]
 """An amount of bytes (or bytes a second) as a number or as text such as ``"256GiB"``."""
 
@@ -163,13 +166,13 @@ class Moves(_Table, frozen=True, kw_only=True):
     rehome_failure_ratio: Ratio = 0.0
     migrate_failure_ratio: Ratio = 0.0
     timeout_seconds: Positive = 900.0
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    seed: Seed = 0
 
 
 class Scenario(_Table, frozen=True, kw_only=True):
     """A whole world."""
 
-    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    seed: Seed = 0
     servers: Annotated[list[Servers], msgspec.Meta(min_length=1)]
     cards: list[Cards] = []
     workloads: Annotated[list[Workloads], msgspec.Meta(min_length=1)]
@@ -194,7 +197,10 @@ def read_scenario(path: Path | None = None) -> Scenario:
         text = (files("tidegate.sim") / "scenarios" / f"{DEFAULT}.toml").read_text("utf-8")
         return parse_scenario(text, DEFAULT)
     try:
+        str(path).encode()
         text = path.read_text("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name {str(path)!r} is not UTF-8; rename the file") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"cannot read scenario {path}: {reason}; name a TOML file") from error
@@ -209,11 +215,17 @@ def parse_scenario(text: str, source: str) -> Scenario:
 
     """
     try:
-        scenario = msgspec.convert(tomllib.loads(text), Scenario)
-    except tomllib.TOMLDecodeError as error:
+        tree = tomllib.loads(text)
+        _check_numbers(tree, source, "")
+        scenario = msgspec.convert(tree, Scenario)
+    except RecursionError as error:
+        raise InputError(
+            f"{source} nests too deeply; write tables as in docs/reference/scenarios.md"
+        ) from error
+    except ValueError as error:
+        if isinstance(error, msgspec.ValidationError):
+            raise InputError(f"{source}: {_explained(str(error))}") from error
         raise InputError(f"{source} is no TOML: {error}; mend that line") from error
-    except msgspec.ValidationError as error:
-        raise InputError(f"{source}: {_explained(str(error))}") from error
     tables: list[tuple[str, Any]] = [
         *(("servers", table) for table in scenario.servers),
         *(("cards", table) for table in scenario.cards),
@@ -254,6 +266,19 @@ def _amounts(table: Servers | Cards | Workloads) -> dict[Resource, float]:
 
 def _numbered(name: str, count: int) -> list[str]:
     return [name.replace(NUMBER, str(number)) for number in range(1, count + 1)]
+
+
+def _check_numbers(value: object, source: str, key: str) -> None:
+    """Refuse numbers without end and beyond all sizes, which TOML allows, wherever they stand."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_numbers(inner, source, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            _check_numbers(inner, source, f"{key}[{at}]")
+    elif isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
+        shown = "a number far too large" if isinstance(value, int) else f"{value:g}"
+        raise InputError(f"{source}: {key} is {shown}; write a number of usual size")
 
 
 def _check_table(kind: str, table: Servers | Cards | Workloads, source: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import polars as pl
 import pytest
 
 from tidegate.cli.main import run
@@ -69,7 +70,7 @@ WRONG = {
     "no_duration": (["--warmup", "soon"], "'soon' is no duration"),
     "long_warmup": (["--warmup", "7d"], "shorter --warmup"),
     "odd_decisions": (["--decide-every", "7m"], "multiple of the trace's step"),
-    "no_lead": (["--lead", "0"], "at least 1 step"),
+    "no_lead": (["--lead", "0"], "--lead"),
     "unknown_engine": (["--engine", "steam"], "--engine"),
     "unknown_option": (["--polizy", "vpa"], "polizy"),
 }
@@ -127,3 +128,15 @@ def test_each_vm_s_figures_can_be_had(trace, tmp_path):
 def test_an_unknown_ending_is_refused_before_any_work(trace, tmp_path, capsys):
     assert run(["replay", str(trace), *QUICK, "--per-vm", str(tmp_path / "vms.xls")]) == 2
     assert "must end in .csv or .parquet" in capsys.readouterr().err
+
+
+def test_a_resource_without_capacity_is_said_to_be_left_out(trace, tmp_path, capsys):
+    bare = tmp_path / "bare.parquet"
+    pl.read_parquet(trace).drop("network_bytes_per_second_capacity", strict=False).write_parquet(bare)
+    assert run(["replay", str(bare), *QUICK, "--policy", "static", "--resource", "cpu,network"]) == 0
+    assert "left out, since the trace has no capacity for it: network" in capsys.readouterr().err
+
+
+def test_an_unknown_model_is_refused(trace, capsys):
+    assert run(["replay", str(trace), *QUICK, "--policy", "tidegate", "--model", "nobody"]) == 2
+    assert "unknown model 'nobody'; choose from engine, last" in capsys.readouterr().err

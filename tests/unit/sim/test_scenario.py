@@ -111,3 +111,13 @@ def test_the_missing_package_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setattr(installed, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install 'tidegate\[replay\]'"):
         installed_trace(_sold(1, 1), ["a"], seed=0)
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf", "9" * 400])
+def test_a_number_without_end_is_named(number):
+    text = (
+        f'[[servers]]\nname = "s"\ncores = {number}\nmemory_bytes = "1GiB"\n'
+        '[[workloads]]\nname = "w"\ncores = 1\nmemory_bytes = 1\n'
+    )
+    with pytest.raises(InputError, match=r"x\.toml: servers\[0\]\.cores is"):
+        parse_scenario(text, "x.toml")

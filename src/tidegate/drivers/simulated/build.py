@@ -20,7 +20,6 @@ from tidegate.sim.scenario import NUMBER, Scenario, amounts_of, parse_bytes, rea
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -81,18 +80,6 @@ def build_world(
     places, host = _placed(scenario, trace, sold, seed=used_seed, grow=grow)
     fleet = Fleet(roster=roster, places=places, host=host, card=_cards_of(host, places, sold[0]))
     return World(trace=trace, fleet=fleet, costs=_costs(scenario))
-
-
-def recorded_demand(paths: Sequence[Path]) -> Trace:
-    """Return CPU and memory of trace files as demand.
-
-    Raises:
-        InputError: a file can't be read or breaks the schema.
-
-    """
-    from tidegate.sim.traces.load import load_trace
-
-    return load_trace(paths, resources=(Resource.CPU, Resource.MEMORY))
 
 
 def _installed(scenario: Scenario, seed: int) -> Trace:
@@ -254,4 +241,4 @@ def _costs(scenario: Scenario) -> MoveCosts:
     )
 
 
-__all__ = ["Scenario", "World", "build_world", "read_scenario", "recorded_demand"]
+__all__ = ["Scenario", "World", "build_world", "read_scenario"]

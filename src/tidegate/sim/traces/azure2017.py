@@ -23,6 +23,12 @@ _START_SECONDS: Final = 1_479_254_400
 """2016-11-16 00:00 UTC stands for the trace's second 0. Its true date is not published: the paper says
 late 2016 to early 2017, so take neither days of the week nor times of day from it."""
 
+_SECONDS_MAX: Final = 100 * 366 * 86_400
+"""The trace is 30 days long; a reading later than this is a wrong number."""
+
+_PERCENT_MAX: Final = 1e6
+_CORES_MAX: Final = 1e6
+
 _VM_COLUMNS: Final = (
     "vmid",
     "subscriptionid",
@@ -67,7 +73,7 @@ def import_azure2017(path: Path, progress: Progress | None = None) -> pl.DataFra
         if progress is not None:
             progress(done, len(files))
     seconds = pl.col("timestamp") + _START_SECONDS
-    return (
+    rows = (
         pl.concat(parts)
         .with_columns(pl.col("vmid").cast(pl.String))
         .join(cores, on="vmid", how="left")
@@ -79,6 +85,11 @@ def import_azure2017(path: Path, progress: Progress | None = None) -> pl.DataFra
         )
         .sort(schema.VM, schema.TIME, maintain_order=True)
     )
+    if rows["cpu_cores_capacity"].is_null().all():
+        raise InputError(
+            f"{path}: none of the VMs with readings is in vmtable.csv; name readings and table of one trace"
+        )
+    return rows
 
 
 def _cores(path: Path) -> pl.DataFrame:
@@ -86,6 +97,8 @@ def _cores(path: Path) -> pl.DataFrame:
     texts = pl.Series(read_lines(path), dtype=pl.String)
     lines = pl.Series(range(1, len(texts) + 1), dtype=pl.UInt32)
     filled = texts.str.strip_chars() != ""
+    if not filled.any():
+        raise InputError(f"{path} is empty, and says of no VM how many cores it has; fetch the file again")
     fields = _split(texts.filter(filled), _VM_COLUMNS, path=path, lines=lines.filter(filled))
     cores = fields["vmcorecount"]
     if cores.str.starts_with(">").any():
@@ -93,7 +106,9 @@ def _cores(path: Path) -> pl.DataFrame:
             f"{path} gives ranges of cores such as '>24', as the Azure trace of 2019 (V2) does; "
             "name the files of the 2017 trace (V1)"
         )
-    counts = numbers_from(cores, path=path, lines=lines.filter(filled), what="number of cores")
+    counts = numbers_from(
+        cores, path=path, lines=lines.filter(filled), what="number of cores", at_most=_CORES_MAX
+    )
     return pl.DataFrame({"vmid": fields["vmid"], "cores": counts.cast(pl.Float32)}).unique(
         "vmid", keep="last", maintain_order=True
     )
@@ -103,9 +118,13 @@ def _readings(path: Path) -> pl.DataFrame:
     """Return the columns timestamp, vmid and avgcpu of one file of readings."""
     try:
         rows = pl.read_csv(
-            path, has_header=False, new_columns=list(_READING_COLUMNS), schema_overrides=_READING_TYPES
+            path,
+            has_header=False,
+            new_columns=list(_READING_COLUMNS),
+            schema_overrides=_READING_TYPES,
+            glob=False,
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         _blame_line(path)
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} can't be read as CSV ({reason}); fetch the file again") from error
@@ -116,7 +135,9 @@ def _readings(path: Path) -> pl.DataFrame:
 
 def _is_wrong(rows: pl.DataFrame) -> bool:
     missing = sum(rows.select("timestamp", "vmid", "avgcpu").null_count().row(0))
-    return missing > 0 or not bool((rows["avgcpu"].is_finite() & (rows["avgcpu"] >= 0)).all())
+    return missing > 0 or not bool(
+        (rows["avgcpu"].is_between(0, _PERCENT_MAX) & rows["timestamp"].is_between(0, _SECONDS_MAX)).all()
+    )
 
 
 def _blame_line(path: Path) -> None:
@@ -129,8 +150,9 @@ def _blame_line(path: Path) -> None:
     texts = pl.Series(read_lines(path), dtype=pl.String)
     lines = pl.Series(range(1, len(texts) + 1), dtype=pl.UInt32)
     fields = _split(texts, _READING_COLUMNS, path=path, lines=lines)
-    for name in ("timestamp", "avgcpu"):
-        numbers_from(fields[name], path=path, lines=lines, what=name)
+    limits = {"timestamp": _SECONDS_MAX} | dict.fromkeys(("mincpu", "maxcpu", "avgcpu"), _PERCENT_MAX)
+    for name, most in limits.items():
+        numbers_from(fields[name], path=path, lines=lines, what=name, at_most=most)
 
 
 def _split(texts: pl.Series, names: tuple[str, ...], *, path: Path, lines: pl.Series) -> pl.DataFrame:

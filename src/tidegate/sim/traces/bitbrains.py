@@ -37,6 +37,8 @@ _FIELDS: Final = (
 _KIBIBYTE: Final = 1024
 _MILLISECONDS_FROM: Final = 1e11
 """The header says milliseconds and the archive holds seconds; seconds reach this in the year 5138."""
+_LARGEST: Final = 1e15
+"""No field reaches it: not memory in KB (which as bytes must fit 64 bits), nor a time in milliseconds."""
 _ARCHIVES: Final = frozenset({"fastStorage", "rnd"})
 
 
@@ -63,10 +65,11 @@ def import_bitbrains(path: Path, progress: Progress | None = None) -> pl.DataFra
         parts.append(_rows_of(file))
         if progress is not None:
             progress(done, len(files))
-    return (
-        pl.concat(parts)
-        .unique([schema.VM, schema.TIME], keep="last", maintain_order=True)
-        .sort(schema.VM, schema.TIME)
+    rows = pl.concat(parts)
+    if rows.is_empty():
+        raise InputError(f"{path} holds no samples; name a file or folder of GWA-T-12 that does")
+    return rows.unique([schema.VM, schema.TIME], keep="last", maintain_order=True).sort(
+        schema.VM, schema.TIME
     )
 
 
@@ -76,8 +79,7 @@ def _vm_name(path: Path) -> str:
 
 def _rows_of(path: Path) -> pl.DataFrame:
     field = _fields(path)
-    times = field[0]
-    seconds = np.where(times > _MILLISECONDS_FROM, times / 1000, times)
+    seconds = field[0]
     # Rounding happens in single precision, as in the copies of this archive that are passed around.
     cores = field[1].astype(np.float32)
     capacity_mhz = np.where((field[2] > 0) & (field[1] > 0), field[2], np.nan)
@@ -85,7 +87,7 @@ def _rows_of(path: Path) -> pl.DataFrame:
     return pl.DataFrame(
         {
             schema.TIME: pl.Series(seconds * 1000).cast(pl.Int64).cast(pl.Datetime("ms", "UTC")),
-            schema.VM: pl.Series([_vm_name(path)]).new_from_index(0, len(times)),
+            schema.VM: pl.Series([_vm_name(path)]).new_from_index(0, len(seconds)),
             "cpu_cores_used": pl.Series(used_cores.astype(np.float32)).fill_nan(None),
             "cpu_cores_capacity": cores,
             "memory_bytes_used": _bytes(field[6]),
@@ -107,7 +109,7 @@ def _bytes_per_second(kibibytes: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _fields(path: Path) -> list[NDArray[np.float64]]:
-    """Return the eleven columns of one file, each of shape (lines,)."""
+    """Return the eleven columns of one file, each of shape (lines,); the first is seconds since 1970 UTC."""
     texts = read_lines(path)
     header = 1 if texts and texts[0].lstrip().startswith("Timestamp") else 0
     lines = pl.Series(range(1, len(texts) + 1), dtype=pl.UInt32)[header:]
@@ -123,7 +125,16 @@ def _fields(path: Path) -> list[NDArray[np.float64]]:
             "correct or remove the line"
         )
     split = rows.str.split_exact(";", len(_FIELDS) - 1).struct.unnest()
-    return [
-        numbers_from(column, path=path, lines=lines, what=what).to_numpy()
+    fields = [
+        numbers_from(column, path=path, lines=lines, what=what, at_most=_LARGEST).to_numpy()
         for column, what in zip(split.iter_columns(), _FIELDS, strict=True)
     ]
+    times = fields[0]
+    seconds = np.where(times > _MILLISECONDS_FROM, times / 1000, times)
+    late = np.flatnonzero(seconds >= schema.LATEST_SECONDS)
+    if late.size:
+        raise InputError(
+            f"{path}, line {lines[int(late[0])]}: the time {times[late[0]]:.0f} is after the year 2199; "
+            "correct or remove the line"
+        )
+    return [seconds, *fields[1:]]

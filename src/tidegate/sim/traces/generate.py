@@ -6,6 +6,7 @@ measured: it shows how things work, and says nothing about how well they do on r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _START_SECONDS: Final = 1_704_067_200
 """2024-01-01 00:00 UTC, a Monday."""
 _DAY_SECONDS: Final = 86_400
+_DAYS_MAX: Final = 10_000
+_CELLS_MAX: Final = 100_000_000
+"""Most samples of a column: about 15 GB for all of them while they are made."""
 _KINDS: Final = ("idle", "daily", "cron", "bursty", "shifting")
 _KIND_RATIOS: Final = (0.35, 0.25, 0.15, 0.15, 0.10)
 """Most VMs of the public traces idle, and smooth days are fewer than spikes."""
@@ -45,13 +49,23 @@ def generate_trace(*, vms: int, days: float, step_seconds: int, seed: int) -> pl
     late, some have gaps. The same arguments give the same rows.
 
     Raises:
-        InputError: a number is not positive, or the trace is shorter than two steps.
+        InputError: a number is not positive, or the trace is shorter than two steps or too large to be
+            made in memory.
 
     """
-    if vms < 1 or step_seconds < 1 or seed < 0 or days * _DAY_SECONDS < 2 * step_seconds:
+    long_enough = math.isfinite(days) and days * _DAY_SECONDS >= 2 * step_seconds
+    if vms < 1 or step_seconds < 1 or seed < 0 or not long_enough:
         raise InputError(
             f"{vms} VMs over {days} days in steps of {step_seconds} s with seed {seed} make no trace; "
             "give at least one VM, two steps, and a seed of zero or more"
+        )
+    if days > _DAYS_MAX:
+        raise InputError(f"{days:g} days are more than {_DAYS_MAX:,}; make a shorter trace")
+    cells = vms * int(days * _DAY_SECONDS / step_seconds)
+    if cells > _CELLS_MAX:
+        raise InputError(
+            f"{vms:,} VMs over {days:g} days in steps of {step_seconds} s are {cells:,} samples, more than "
+            f"{_CELLS_MAX:,}; make fewer VMs or days, or a longer --step"
         )
     rng = np.random.default_rng(seed)
     seconds = np.arange(0, int(days * _DAY_SECONDS), step_seconds, dtype=np.int64)

@@ -39,6 +39,8 @@ DAY_STEPS: Final = 86_400 // STEP_SECONDS
 WEEK_STEPS: Final = 7 * DAY_STEPS
 WEEKS: Final = 4
 """Length of what is made: the longest that whole weeks of Azure and Google allow; Alibaba's week repeats."""
+CELLS_MAX: Final = 1_000_000_000
+"""Most samples that are made: 4 GB of float32."""
 JITTER_STEPS: Final = 3 * 3600 // STEP_SECONDS
 START_SECONDS: Final = 1_704_067_200
 """Monday 2024-01-01 00:00 UTC; the series carry no dates, so their first sample is called midnight."""
@@ -76,10 +78,16 @@ def installed_trace(sold: Mapping[Resource, NDArray[np.float64]], vms: Sequence[
     resource nobody has is left out. The same arguments give the same trace, bit for bit.
 
     Raises:
-        InputError: the package is not installed.
+        InputError: the package is not installed, or there are more samples than `CELLS_MAX`.
 
     """
     resources = tuple(resource for resource in Resource if resource in sold and (sold[resource] > 0).any())
+    cells = len(resources) * WEEKS * WEEK_STEPS * len(vms)
+    if cells > CELLS_MAX:
+        raise InputError(
+            f"the installed series for {len(vms):,} workloads would be {cells:,} samples, more than "
+            f"{CELLS_MAX:,}; lower the 'count' of the scenario's workloads"
+        )
     shapes = _shapes()
     rng = np.random.default_rng(seed)
     count = len(vms)

@@ -16,6 +16,7 @@ from tidegate.model.resources import Resource
 from tidegate.model.trace import Trace
 from tidegate.sim.traces import schema
 from tidegate.sim.traces.read import column_names, read_columns, stem, trace_files
+from tidegate.sim.traces.strays import find_stray, refuse_stray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,8 @@ def load_trace(
 
     Raises:
         InputError: no file is given, a file can't be read or breaks the schema, a resource is not in
-            it, nothing is left, or the grid would be larger than `GRID_CELLS_MAX`.
+            it, nothing is left, a time lies far from all others, or the grid would be larger than
+            `GRID_CELLS_MAX`.
 
     """
     if step_seconds is not None and step_seconds < 1:
@@ -71,7 +73,13 @@ def load_trace(
     name = "+".join(stem(file) for file in files)
     if samples.is_empty():
         raise InputError(f"{name} holds no rows; give a trace with samples")
-    return _gridded(_coded(samples), name=name, resources=resources, step_seconds=step_seconds)
+    coded = _coded(samples)
+    del samples
+    step = step_seconds if step_seconds is not None else infer_step_seconds(coded.time_us, coded.vm)
+    stray = find_stray(coded.time_us, step_seconds=step)
+    if stray is not None:
+        refuse_stray(stray, files)
+    return _gridded(coded, name=name, resources=resources, step=step)
 
 
 def infer_step_seconds(time_us: NDArray[np.int64], vm: NDArray[np.integer]) -> int:
@@ -149,7 +157,7 @@ def _usage_and_capacity(resource: Resource, names: Sequence[str], limit: pl.Expr
     for part in parts[1:]:
         used = used + part if columns.combine == "sum" else _larger(used, part)
     if columns.capacity is not None and columns.capacity in names:
-        capacity = pl.col(columns.capacity).cast(pl.Float64)
+        capacity = pl.col(columns.capacity).cast(pl.Float32)  # what is zero there is no capacity
         present = used.is_not_null() & (capacity > 0)
     else:
         capacity = pl.lit(1.0) if resource is Resource.GPU else pl.lit(None, dtype=pl.Float64)
@@ -180,9 +188,8 @@ def _coded(samples: pl.DataFrame) -> _Coded:
     return _Coded(samples=samples, vms=vms, vm=vm, time_us=time_us)
 
 
-def _gridded(coded: _Coded, *, name: str, resources: tuple[Resource, ...], step_seconds: int | None) -> Trace:
+def _gridded(coded: _Coded, *, name: str, resources: tuple[Resource, ...], step: int) -> Trace:
     """Put sorted samples on the grid; the last of a slot overwrites those before it."""
-    step = step_seconds if step_seconds is not None else infer_step_seconds(coded.time_us, coded.vm)
     slot = coded.time_us // (step * _MICROSECONDS)
     first = int(slot.min())
     ticks = int(slot.max()) - first + 1
@@ -203,6 +210,8 @@ def _gridded(coded: _Coded, *, name: str, resources: tuple[Resource, ...], step_
         # Of repeated indices numpy keeps the last assignment: the sample that is last by time.
         used[at, tick_of_row, vm_of_row] = _column(coded, f"used_{resource.label}")[row_kept]
         capacity[at, tick_of_row, vm_of_row] = _column(coded, f"capacity_{resource.label}")[row_kept]
+    if np.isnan(used).all():
+        raise InputError(f"{name}: {_what_is_empty(resources)}")
     return Trace(
         name=name,
         start_seconds=first * step,
@@ -213,6 +222,19 @@ def _gridded(coded: _Coded, *, name: str, resources: tuple[Resource, ...], step_
         used=used,
         capacity=capacity,
         vms_without_capacity=len(coded.vms) - vms,
+    )
+
+
+def _what_is_empty(resources: Sequence[Resource]) -> str:
+    needed = [
+        name
+        for resource in resources
+        for name in (*schema.COLUMNS_OF[resource].used, schema.COLUMNS_OF[resource].capacity)
+        if name is not None
+    ]
+    return (
+        f"no row has both usage and capacity of {' or '.join(one.label for one in resources)}; "
+        f"fill {', '.join(needed)}, or choose other resources"
     )
 
 

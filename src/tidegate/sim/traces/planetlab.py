@@ -57,7 +57,7 @@ def _rows_of(path: Path) -> pl.DataFrame:
         )
     lines = pl.Series(range(1, len(texts) + 1), dtype=pl.UInt32)
     percent = numbers_from(
-        pl.Series(texts, dtype=pl.String), path=path, lines=lines, what="percentage of CPU"
+        pl.Series(texts, dtype=pl.String), path=path, lines=lines, what="percentage of CPU", at_most=1e6
     ).to_numpy()
     seconds = start + _STEP_SECONDS * np.arange(len(texts), dtype=np.int64)
     return pl.DataFrame(

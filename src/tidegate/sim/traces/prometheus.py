@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import polars as pl
 
 from tidegate.model.errors import InputError
@@ -133,6 +134,7 @@ class _Found:
         vm = series.metric.get("domain")
         if not vm:
             raise InputError(f"{path} holds {name} without the label domain; export it with its labels")
+        _refuse_impossible(series, path, f"{name} of {vm}")
         counter = metric in _COUNTERS
         column, scale = (_COUNTERS[metric], 1.0) if counter else _GAUGES[metric]
         key = _Key(
@@ -149,6 +151,15 @@ class _Found:
                 pl.lit(number, dtype=pl.UInt32).alias("series")
             )
         )
+
+
+def _refuse_impossible(series: Series, path: Path, name: str) -> None:
+    """Refuse values below zero, which no metric here has, and beyond all sizes."""
+    wrong = np.flatnonzero((series.values < 0) | (series.values > schema.LARGEST / _KIBIBYTE))
+    if wrong.size:
+        value, at = series.values[wrong[0]], series.milliseconds[wrong[0]] / 1000
+        what = "negative" if value < 0 else "too large"
+        raise InputError(f"{path}: {name} is {value:g} at {at:.0f}, which is {what}; remove that sample")
 
 
 def _wide(found: _Found) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from tidegate.model.errors import InputError
+from tidegate.sim.traces.schema import EARLIEST_SECONDS, LATEST_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def read_series(path: Path) -> Iterator[Series]:
         answers = msgspec.json.decode(path.read_bytes(), type=_Answer | list[_Answer])
     except OSError as error:
         raise InputError(f"{path} can't be read ({error.strerror}); name a file that can") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _not_an_answer(path, error) from error
     for answer in answers if isinstance(answers, list) else [answers]:
         if answer.status != "success" or answer.data is None:
@@ -73,7 +74,7 @@ def read_series(path: Path) -> Iterator[Series]:
             )
         try:
             matrices = msgspec.json.decode(answer.data.result, type=list[_Matrix])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _not_an_answer(path, error) from error
         for matrix in matrices:
             yield _series(matrix, path)
@@ -91,13 +92,22 @@ def _series(matrix: _Matrix, path: Path) -> Series:
             f"{path}: {name} of {matrix.metric.get('domain', 'no domain')} is {texts[at]!r} at "
             f"{times[at]:.0f}, not a finite number; remove that sample"
         )
+    late = np.flatnonzero(~((times >= EARLIEST_SECONDS) & (times < LATEST_SECONDS)))
+    if late.size:
+        name = matrix.metric.get("__name__", "a series")
+        raise InputError(
+            f"{path}: {name} of {matrix.metric.get('domain', 'no domain')} has a sample at "
+            f"{times[late[0]]:g}, outside the years 1900 to 2199; remove that sample"
+        )
     return Series(
         metric=matrix.metric, milliseconds=np.rint(times * 1000).astype(np.int64), values=values.to_numpy()
     )
 
 
-def _not_an_answer(path: Path, error: msgspec.DecodeError) -> InputError:
+def _not_an_answer(path: Path, error: Exception) -> InputError:
     place = ""
+    if isinstance(error, UnicodeDecodeError):
+        return InputError(f"{path} is not UTF-8 text; save the answer of /api/v1/query_range as it comes")
     byte = re.search(r"\(byte (\d+)\)", str(error))
     if byte:
         line = path.read_bytes().count(b"\n", 0, int(byte[1])) + 1

@@ -5,6 +5,8 @@ Files become rows of the schema here; `load` puts them on a grid.
 
 from __future__ import annotations
 
+import csv
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +14,7 @@ import polars as pl
 
 from tidegate.model.errors import InputError
 from tidegate.sim.traces import schema
+from tidegate.sim.traces.lines import check_name, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,26 +22,30 @@ if TYPE_CHECKING:
     from tidegate.sim.traces.schema import Progress
 
 _SUFFIXES: Final = (".parquet", ".csv", ".csv.gz")
+_UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+_TWICE: Final = re.compile(r"(.*)_duplicated_\d+")
+"""What polars calls a column of a CSV file whose name stands before it already."""
 
 
 def trace_files(paths: Sequence[Path]) -> list[Path]:
     """Return the files meant by ``paths``; a folder means the trace files right in it, sorted by name.
 
     Raises:
-        InputError: a path does not exist, a file is of another kind, or there is none.
+        InputError: a path does not exist, a file is of another kind or its name no text, or there is none.
 
     """
     files: list[Path] = []
     for given in paths:
         path = Path(given)
+        check_name(path)
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES))
+            found = sorted(file for file in path.iterdir() if _suffix(file))
             if not found:
                 raise InputError(f"{path} holds no {' or '.join(_SUFFIXES)} file; name a trace")
             files.extend(found)
         elif not path.exists():
             raise InputError(f"{path} does not exist; name a trace file")
-        elif not path.name.endswith(_SUFFIXES):
+        elif not _suffix(path):
             raise InputError(
                 f"{path} is no {' or '.join(_SUFFIXES)} file; convert it with `tidegate trace import`"
             )
@@ -46,6 +53,8 @@ def trace_files(paths: Sequence[Path]) -> list[Path]:
             files.append(path)
     if not files:
         raise InputError("no trace was named; name a file")
+    for file in files:
+        check_name(file)
     return files
 
 
@@ -53,15 +62,21 @@ def column_names(path: Path) -> list[str]:
     """Return the names of a trace file's columns.
 
     Raises:
-        InputError: the file can't be read.
+        InputError: the file can't be read, or a name stands twice.
 
     """
     try:
-        if path.suffix == ".parquet":
-            return list(pl.read_parquet_schema(path))
-        return pl.read_csv(path, n_rows=0, infer_schema=False).columns
-    except (pl.exceptions.PolarsError, OSError) as error:
+        if _is_parquet(path):
+            with path.open("rb") as file:
+                return list(pl.read_parquet_schema(file))
+        names = pl.read_csv(path, n_rows=0, infer_schema=False, glob=False).columns
+    except _UNREADABLE as error:
         raise _unreadable(path, error) from error
+    for name in names:
+        twice = _TWICE.fullmatch(name)
+        if twice and twice[1] in names:
+            raise InputError(f"{path}, line 1: the column {twice[1]} stands twice; rename or remove one")
+    return names
 
 
 def read_rows(
@@ -100,30 +115,71 @@ def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:
         InputError: the file can't be read, or a row is wrong.
 
     """
+    if not _is_parquet(path):
+        return _read_csv(path, columns)
     try:
-        if path.suffix == ".parquet":
-            rows = pl.read_parquet(path, columns=list(columns))
-        else:
-            rows = pl.read_csv(path, columns=list(columns), infer_schema=False, null_values=[""])
-    except (pl.exceptions.PolarsError, OSError) as error:
+        rows = pl.read_parquet(path, columns=list(columns), glob=False)
+    except _UNREADABLE as error:
         raise _unreadable(path, error) from error
-    if path.suffix != ".parquet":
-        rows = pl.DataFrame([_parsed(series, str(path)) for series in rows.iter_columns()])
-    return schema.checked(rows, source=str(path))
+    return schema.checked(rows, schema.Where(str(path)))
 
 
 def stem(path: Path) -> str:
     """Return the file's name without the ending of its kind."""
-    return next(path.name.removesuffix(suffix) for suffix in _SUFFIXES if path.name.endswith(suffix))
+    return path.name[: len(path.name) - len(_suffix(path))]
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    kind = "Parquet" if path.suffix == ".parquet" else "CSV"
+def _suffix(path: Path) -> str:
+    """Return the ending of a trace file's kind, "" if it is none; capitals are no matter."""
+    name = path.name.lower()
+    return next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), "")
+
+
+def _is_parquet(path: Path) -> bool:
+    return _suffix(path) == ".parquet"
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """Return columns of a CSV file; blank lines say nothing, and a line of too few values is refused."""
+    names = column_names(path)
+    wanted = list(dict.fromkeys([*columns, *names[-1:]]))
+    try:
+        rows = pl.read_csv(path, columns=wanted, infer_schema=False, null_values=[""], glob=False)
+    except _UNREADABLE as error:
+        if "more fields" in str(error):
+            _refuse_uneven_lines(path, len(names))
+        raise _unreadable(path, error) from error
+    if rows[names[-1]].is_null().any():
+        _refuse_uneven_lines(path, len(names))
+    blank = pl.select(pl.all_horizontal(series.is_null() for series in rows.iter_columns())).to_series()
+    where = schema.Where(str(path), (~blank).arg_true() if blank.any() else None)
+    rows = rows.select(columns).filter(~blank)
+    return schema.checked(pl.DataFrame([_parsed(series, where) for series in rows.iter_columns()]), where)
+
+
+def _refuse_uneven_lines(path: Path, width: int) -> None:
+    """Find the line that ends before the last column or after it, slowly: polars fills short ones up.
+
+    Raises:
+        InputError: a line is neither blank nor of as many values as there are columns.
+
+    """
+    lines = csv.reader(read_lines(path))
+    for fields in lines:
+        if len(fields) != width and any(field.strip() for field in fields):
+            raise InputError(
+                f"{path}, line {lines.line_num}: {len(fields)} values for {width} columns; "
+                "correct or remove the line"
+            )
+
+
+def _unreadable(path: Path, error: BaseException) -> InputError:
+    kind = "Parquet" if _is_parquet(path) else "CSV"
     reason = " ".join(str(error).split())[:200]
     return InputError(f"{path} can't be read as {kind} ({reason}); write the file again")
 
 
-def _parsed(series: pl.Series, source: str) -> pl.Series:
+def _parsed(series: pl.Series, where: schema.Where) -> pl.Series:
     """Turn one column of a CSV file from text into what the schema wants."""
     if series.name == schema.TIME:
         # One pattern for every ISO 8601 spelling: `T` between date and time, and a zone (UTC if none).
@@ -140,7 +196,5 @@ def _parsed(series: pl.Series, source: str) -> pl.Series:
         problem = "this is no number; correct it, or leave the cell empty if it is unknown"
     else:
         return series
-    schema.refuse_rows(
-        values.is_null() & series.is_not_null(), column=series.name, source=source, problem=problem
-    )
+    where.refuse(values.is_null() & series.is_not_null(), column=series.name, problem=problem)
     return values.alias(series.name)

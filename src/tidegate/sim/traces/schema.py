@@ -25,6 +25,15 @@ APP_PREFIX: Final = "app_"
 
 TIME_TYPE: Final = pl.Datetime("us", "UTC")
 
+EARLIEST_SECONDS: Final = -2_208_988_800
+LATEST_SECONDS: Final = 7_258_118_400
+"""Times lie in 1900 to 2199: what is outside is a unit mistaken, and may not even fit a timestamp."""
+
+LARGEST: Final = 1e30
+"""No amount is as large; below it, sums of samples stay within float32, in which they are held."""
+
+_UNITS_PER_SECOND: Final = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
@@ -143,7 +152,28 @@ def check_names(names: Iterable[str], *, source: str) -> None:
             )
 
 
-def checked(rows: pl.DataFrame, *, source: str) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True, eq=False)
+class Where:
+    """What rows to name when one is wrong: those of a file, of which some may have been left out."""
+
+    source: str
+    kept: pl.Series | None = None
+    """For each row that is looked at, how many rows of the file stand before it; None: they are all."""
+
+    def refuse(self, wrong: pl.Series, *, column: str, problem: str) -> None:
+        """Refuse a column where ``wrong`` (one truth value a row) holds.
+
+        Raises:
+            InputError: a row is wrong; the sentence names the first one.
+
+        """
+        if wrong.any():
+            at = int(wrong.arg_true()[0])
+            row = (at if self.kept is None else int(self.kept[at])) + 1
+            raise InputError(f"{self.source}: row {row}, column {column}: {problem}")
+
+
+def checked(rows: pl.DataFrame, where: Where) -> pl.DataFrame:
     """Return ``rows`` with types made regular, after refusing what is wrong in them.
 
     ``time`` becomes microseconds in UTC (a time without zone is taken as UTC), ``vm`` and ``server``
@@ -151,43 +181,38 @@ def checked(rows: pl.DataFrame, *, source: str) -> pl.DataFrame:
     at; required ones are the business of `check_names`.
 
     Raises:
-        InputError: a column has the wrong type, ``time`` or ``vm`` is missing in a row, or a number is
-            negative or infinite; the sentence names ``source``, the row (1 is the first row of data)
+        InputError: a column has the wrong type, ``time`` or ``vm`` is missing in a row, a time is outside
+            `EARLIEST_SECONDS` to `LATEST_SECONDS`, or a number is negative, infinite or over `LARGEST`;
+            the sentence names the source, the row (1 is the first row of data)
             and the column.
 
     """
     regular = []
     for series in rows.iter_columns():
         if series.name == TIME:
-            regular.append(_checked_time(series, source))
+            regular.append(_checked_time(series, where))
         elif series.name in {VM, SERVER}:
-            regular.append(_checked_text(series, source))
+            regular.append(_checked_text(series, where))
         elif is_number_column(series.name):
-            regular.append(_checked_numbers(series, source))
+            regular.append(_checked_numbers(series, where))
         else:
             regular.append(series)
     return pl.DataFrame(regular)
 
 
-def refuse_rows(wrong: pl.Series, *, column: str, source: str, problem: str) -> None:
-    """Refuse a column where ``wrong`` (one truth value a row) holds.
-
-    Raises:
-        InputError: a row is wrong; the sentence names the first one.
-
-    """
-    if wrong.any():
-        row = int(wrong.arg_true()[0]) + 1
-        raise InputError(f"{source}: row {row}, column {column}: {problem}")
-
-
-def _checked_time(series: pl.Series, source: str) -> pl.Series:
+def _checked_time(series: pl.Series, where: Where) -> pl.Series:
     if not isinstance(series.dtype, pl.Datetime):
         raise InputError(
-            f"{source}: column {TIME} holds {series.dtype}, not timestamps; store it as a UTC timestamp"
+            f"{where.source}: column {TIME} holds {series.dtype}, not timestamps; store it as a UTC timestamp"
         )
-    refuse_rows(
-        series.is_null(), column=TIME, source=source, problem="the time is missing; correct or remove the row"
+    where.refuse(series.is_null(), column=TIME, problem="the time is missing; correct or remove the row")
+    per_second = _UNITS_PER_SECOND[series.dtype.time_unit]
+    # Before any cast: a time that overflows ends the whole program.
+    units = series.to_physical()
+    where.refuse(
+        (units < EARLIEST_SECONDS * per_second) | (units >= LATEST_SECONDS * per_second),
+        column=TIME,
+        problem="the time is outside the years 1900 to 2199; correct it, or look whether its unit is right",
     )
     zoned = (
         series.dt.replace_time_zone("UTC")
@@ -197,42 +222,46 @@ def _checked_time(series: pl.Series, source: str) -> pl.Series:
     return zoned.cast(TIME_TYPE)
 
 
-def _checked_text(series: pl.Series, source: str) -> pl.Series:
-    if not isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum):
+def _checked_text(series: pl.Series, where: Where) -> pl.Series:
+    named = isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum) or series.dtype.is_integer()
+    if not named:
         raise InputError(
-            f"{source}: column {series.name} holds {series.dtype}, not text; store the names as text"
+            f"{where.source}: column {series.name} holds {series.dtype}, not text; store the names as text"
         )
     text = series.cast(pl.String)
     if series.name == VM:
-        refuse_rows(
+        where.refuse(
             text.is_null() | (text == ""),
             column=VM,
-            source=source,
             problem="the name is missing; correct or remove the row",
         )
     return text
 
 
-def _checked_numbers(series: pl.Series, source: str) -> pl.Series:
+def _checked_numbers(series: pl.Series, where: Where) -> pl.Series:
     if series.dtype == pl.Null:
         return series.cast(pl.Float64)
     if not series.dtype.is_numeric():
         raise InputError(
-            f"{source}: column {series.name} holds {series.dtype}, not numbers; store it as numbers"
+            f"{where.source}: column {series.name} holds {series.dtype}, not numbers; store it as numbers"
         )
-    numbers = series.cast(pl.Float64) if isinstance(series.dtype, pl.Decimal) else series
+    wide = isinstance(series.dtype, pl.Decimal | pl.Int128)
+    numbers = series.cast(pl.Float64) if wide else series
     if numbers.dtype.is_float():
         numbers = numbers.fill_nan(None)
-        refuse_rows(
+        where.refuse(
             numbers.is_infinite().fill_null(value=False),
             column=series.name,
-            source=source,
             problem="the number is infinite; correct it, or leave the cell empty if it is unknown",
         )
-    refuse_rows(
+        where.refuse(
+            (numbers > LARGEST).fill_null(value=False),
+            column=series.name,
+            problem="the number is too large; correct it, or leave the cell empty if it is unknown",
+        )
+    where.refuse(
         (numbers < 0).fill_null(value=False),
         column=series.name,
-        source=source,
         problem="the number is negative; correct it, or leave the cell empty if it is unknown",
     )
     return numbers

@@ -37,7 +37,7 @@ def test_names_say_that_it_is_synthetic():
     frame = generate_trace(vms=2, days=0.1, step_seconds=60, seed=0)
     assert frame["vm"].unique().sort().to_list() == ["synthetic-00001", "synthetic-00002"]
     schema.check_names(frame.columns, source="synthetic")
-    schema.checked(frame, source="synthetic")
+    schema.checked(frame, schema.Where("synthetic"))
 
 
 @pytest.mark.parametrize(
