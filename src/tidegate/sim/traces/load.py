@@ -72,9 +72,14 @@ def load_trace(
     del parts
     name = "+".join(stem(file) for file in files)
     if samples.is_empty():
-        raise InputError(f"{name} holds no rows; give a trace with samples")
+        raise InputError(f"{_listed(files)} holds no rows; give a trace with samples")
     coded = _coded(samples)
+    samples_with_capacity = bool(coded.samples[_HAS_CAPACITY].any())
     del samples
+    if not samples_with_capacity:
+        raise InputError(
+            f"{_listed(files)}: no VM ever has capacity; fill cpu_cores_capacity or memory_bytes_capacity"
+        )
     step = step_seconds if step_seconds is not None else infer_step_seconds(coded.time_us, coded.vm)
     stray = find_stray(coded.time_us, step_seconds=step)
     if stray is not None:
@@ -188,6 +193,11 @@ def _coded(samples: pl.DataFrame) -> _Coded:
     return _Coded(samples=samples, vms=vms, vm=vm, time_us=time_us)
 
 
+def _listed(files: Sequence[Path]) -> str:
+    """Return the files by their paths, for a sentence."""
+    return ", ".join(str(file) for file in files)
+
+
 def _gridded(coded: _Coded, *, name: str, resources: tuple[Resource, ...], step: int) -> Trace:
     """Put sorted samples on the grid; the last of a slot overwrites those before it."""
     slot = coded.time_us // (step * _MICROSECONDS)
@@ -197,8 +207,6 @@ def _gridded(coded: _Coded, *, name: str, resources: tuple[Resource, ...], step:
     kept = np.zeros(len(coded.vms), dtype=bool)
     kept[coded.vm[has_capacity]] = True
     vms = int(kept.sum())
-    if vms == 0:
-        raise InputError(f"{name}: no VM ever has capacity; fill cpu_cores_capacity or memory_bytes_capacity")
     _refuse_huge(name, ticks=ticks, vms=vms, resources=len(resources), step_seconds=step)
     row_kept = kept[coded.vm]
     tick_of_row = (slot - first)[row_kept]
