@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tidegate.app.wiring import guards
 from tidegate.model.roster import CARD, HOST, NO_CARD, SHARES
-from tidegate.model.snapshot import in_server_units
+from tidegate.model.snapshot import expected, in_server_units
 from tidegate.plan.difference import difference
 from tidegate.plan.guards import (
     BlastRadius,
@@ -21,7 +21,6 @@ from tidegate.plan.guards import (
     Pace,
     PlaceCapacity,
     charged,
-    expected,
 )
 from tidegate.plan.placement import Placement
 from tidegate.testing import ManualClock

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate.app.registry import ENGINE, Settings, engine, policy
 from tidegate.app.stopwatch import StageTimer
 from tidegate.forecast.server_sums import WithServerSums
+from tidegate.journal.nothing import NothingJournal
 from tidegate.learn.nothing import NothingLearner
 from tidegate.loop import Loop
 from tidegate.plan.difference import difference
@@ -28,7 +29,6 @@ from tidegate.score.nothing import NothingScorer
 if TYPE_CHECKING:
     from tidegate.drivers.simulated.build import World
     from tidegate.drivers.simulated.fleet import SimulatedFleet
-    from tidegate.model.tick import Tick
     from tidegate.ports import Clock, Forecaster, Guard, Journal, Learner, Scorer, Stopwatch
 
 
@@ -46,13 +46,6 @@ class GuardLimits:
     """Largest share of its capacity a workload may lose in one tick."""
     shrinking_workloads_ratio_max: float = 0.25
     """Largest share of the workloads that may shrink in one tick."""
-
-
-class Forgetful:
-    """A journal that keeps nothing, for loops somebody watches."""
-
-    def append(self, tick: Tick) -> None:
-        """Store nothing."""
 
 
 def guards(clock: Clock, limits: GuardLimits | None = None) -> tuple[Guard, ...]:
@@ -107,7 +100,7 @@ def simulated(
         guards=guards(fleet, limits),
         difference=difference,
         actuator=fleet,
-        journal=journal or Forgetful(),
+        journal=journal or NothingJournal(),
         learner=learner or NothingLearner(),
         stopwatch=stopwatch or StageTimer(),
     )
@@ -116,6 +109,3 @@ def simulated(
 def engine_of_sums(settings: Settings) -> Forecaster:
     """Return what forecasts the servers' sums: the engine, with the scores' horizon as its lead."""
     return engine(replace(settings, lead_steps=max(1, SCORE_HORIZON_SECONDS // settings.step_seconds)))
-
-
-__all__ = ["Forgetful", "GuardLimits", "HoldUnknown", "guards", "simulated"]

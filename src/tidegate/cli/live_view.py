@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tidegate.model.resources import Resource
 from tidegate.model.roster import CARD, HOST
-from tidegate.plan.guards import summed_by_place
+from tidegate.model.snapshot import summed_by_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tidegate.model.columns import prefixed, under
 from tidegate.model.forecast import Forecast, ServerForecast
 from tidegate.model.roster import NO_CARD, Roster, one_unbounded_server
 from tidegate.model.snapshot import Snapshot, card_worth, strictest_rates
@@ -82,21 +83,17 @@ class WithServerSums:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what both forecasters remember, where they can be saved."""
-        return {
-            f"{name}.{key}": array
-            for name, part in self._parts()
-            if hasattr(part, "state")
-            for key, array in part.state().items()
-        }
+        named: dict[str, NDArray[Any]] = {}
+        for name, part in self._parts():
+            if hasattr(part, "state"):
+                named |= prefixed(name, part.state())
+        return named
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned."""
         for name, part in self._parts():
             if hasattr(part, "restore"):
-                prefix = f"{name}."
-                part.restore(
-                    {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
-                )
+                part.restore(under(state, name))
 
     def _parts(self) -> tuple[tuple[str, Forecaster], ...]:
         return ("workloads", self._workloads), ("sums", self._sums)

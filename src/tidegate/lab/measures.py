@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.model.errors import InputError
+from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.model.snapshot import Snapshot
 
-VIOLATION_TOLERANCE_RATIO: Final = 0.001
-"""A sample violates where u > a + 0.001 x capacity: pinned."""
 CHANGE_RATIO: Final = 0.01
 """A change is more than 1 % of capacity: pinned."""
 WITHIN_SLA_FACTOR: Final = 1.2

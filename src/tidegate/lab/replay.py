@@ -15,6 +15,7 @@ from tidegate.app.registry import ENGINE, SLA_POLICIES, Settings, forecaster, po
 from tidegate.app.stopwatch import StageTimer
 from tidegate.app.threads import one_blas_thread
 from tidegate.drivers.simulated.fleet import Fleet, SimulatedFleet
+from tidegate.journal.nothing import NothingJournal
 from tidegate.lab.history import History
 from tidegate.lab.measures import Measures, Tally
 from tidegate.lab.series_record import SeriesRecord, record_of
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.model.forecast import Forecast
-    from tidegate.model.tick import Tick
     from tidegate.model.trace import Trace
 
 FRONTIER_SLAS = (0.05, 0.01, 0.001)
@@ -74,13 +74,6 @@ class RunResult:
     seconds: float
     history: History | None
     series: SeriesRecord
-
-
-class _Forgetful:
-    """A journal for replays: the tally beside the loop keeps what a replay needs."""
-
-    def append(self, tick: Tick) -> None:
-        """Store nothing."""
 
 
 def check(settings: ReplaySettings, trace: Trace) -> None:
@@ -257,7 +250,7 @@ def _loop(trace: Trace, run: Run, settings: ReplaySettings, fleet: SimulatedFlee
         guards=(),
         difference=difference,
         actuator=fleet,
-        journal=_Forgetful(),
+        journal=NothingJournal(),
         learner=NothingLearner(),
         stopwatch=StageTimer(),
     )

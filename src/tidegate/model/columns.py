@@ -81,14 +81,6 @@ class Columns:
         self._ids = ids
         return True
 
-    @property
-    def bytes_per_series(self) -> float:
-        """Bytes of memory kept per series (resource of a workload)."""
-        return sum(
-            float(np.prod(column.leading, initial=1.0)) * np.dtype(column.dtype).itemsize
-            for column in self._columns.values()
-        )
-
     def state(self) -> dict[str, NDArray[Any]]:
         """Return a copy of every array and the identifiers they stand for."""
         return {"ids": self._ids.copy()} | {name: array.copy() for name, array in self._arrays.items()}
@@ -127,3 +119,14 @@ def part_of(state: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     if name not in state:
         raise InputError(f"the saved state lacks '{name}'; start without saved state")
     return state[name]
+
+
+def prefixed(prefix: str, state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return a part's saved state under names of its own in the whole's."""
+    return {f"{prefix}.{name}": array for name, array in state.items()}
+
+
+def under(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return what `prefixed` put under a prefix, by the part's own names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): array for name, array in state.items() if name.startswith(start)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.model.roster import CARD, HOST, SHARES
+from tidegate.model.roster import HOST, SHARES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -222,19 +222,3 @@ class Actions(Sequence[Action]):
     def __iter__(self) -> Iterator[Action]:
         """Iterate over the actions as records."""
         return (self[row] for row in range(len(self)))
-
-
-__all__ = [
-    "CARD",
-    "HOST",
-    "Action",
-    "Actions",
-    "Kind",
-    "Migrate",
-    "Plan",
-    "Reason",
-    "Rehome",
-    "Resize",
-    "host_plan",
-    "shrunk",
-]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.model.resources import Resource
+
+
+VIOLATION_TOLERANCE_RATIO: Final = 0.001
+"""Demand above a grant by less than this share of capacity is no violation: pinned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,6 +53,25 @@ class Snapshot:
     def held(self) -> NDArray[np.float32]:
         """What each workload holds in all, in server units, in flight left out: (resources, workloads)."""
         return in_server_units(self.grant, self)
+
+
+def expected(snapshot: Snapshot) -> NDArray[np.float32]:
+    """Return what each share will be once what is in flight has landed: "held", to those who decide."""
+    if not snapshot.in_flight.any():
+        return snapshot.grant
+    return snapshot.grant + snapshot.in_flight
+
+
+def summed_by_place(
+    amounts: NDArray[np.floating], place: NDArray[np.int32], places: int
+) -> NDArray[np.float64]:
+    """Sum amounts (resources, workloads) by the place of each workload: (resources, places).
+
+    Workloads with no place (-1) are left out, amounts that are unknown (NaN) too.
+    """
+    at = np.where(place < 0, places, place)
+    known = np.nan_to_num(amounts)
+    return np.stack([np.bincount(at, weights=row, minlength=places + 1)[:places] for row in known])
 
 
 def in_server_units(grant: NDArray[np.float32], snapshot: Snapshot) -> NDArray[np.float32]:

@@ -6,14 +6,15 @@ was wanted. `Guarded` state that a guard needs (when a share last changed) is it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.model.columns import Column, Columns
 from tidegate.model.plan import Plan, Reason, shrunk
-from tidegate.model.roster import CARD, HOST, SHARES, realigned, source_rows
-from tidegate.model.snapshot import card_worth, in_server_units
+from tidegate.model.roster import CARD, HOST, SHARES
+from tidegate.model.snapshot import card_worth, expected, in_server_units, summed_by_place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,25 +32,6 @@ def charged(snapshot: Snapshot) -> NDArray[np.float32]:
     if not snapshot.in_flight.any():
         return snapshot.grant
     return snapshot.grant + np.maximum(snapshot.in_flight, 0)
-
-
-def expected(snapshot: Snapshot) -> NDArray[np.float32]:
-    """Return what each share will be once what is in flight has landed: what "held" means to guards."""
-    if not snapshot.in_flight.any():
-        return snapshot.grant
-    return snapshot.grant + snapshot.in_flight
-
-
-def summed_by_place(
-    amounts: NDArray[np.floating], place: NDArray[np.int32], places: int
-) -> NDArray[np.float64]:
-    """Sum amounts (resources, workloads) by the place of each workload: (resources, places).
-
-    Workloads with no place (-1) are left out, amounts that are unknown (NaN) too.
-    """
-    at = np.where(place < 0, places, place)
-    known = np.nan_to_num(amounts)
-    return np.stack([np.bincount(at, weights=row, minlength=places + 1)[:places] for row in known])
 
 
 def _share_place(plan: Plan, snapshot: Snapshot, share: int) -> NDArray[np.int32]:
@@ -242,41 +224,35 @@ class Pace:
         return shrunk(plan, wanted, (wanted != plan.wanted).any(axis=0), Reason.GUARD_PACE)
 
 
-@dataclass(slots=True)
+NEVER_SECONDS: Final = -(2**62)
+"""When whoever never grew last grew; a power of two, so that a float holds it exactly."""
+
+
 class CoolDown:
     """Refuse to shrink a share that grew less than ``seconds`` ago: no see-saw."""
 
-    seconds: int
-    _ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    _grew_seconds: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
-    _held: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    def __init__(self, seconds: int) -> None:
+        """Know nobody yet; a newcomer has not grown."""
+        self._seconds = seconds
+        self._memory = Columns(
+            grew_seconds=Column(dtype=np.int64, fill=NEVER_SECONDS),
+            held=Column(dtype=np.float32, fill=np.nan),
+        )
 
     def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
         """Return the plan in which freshly grown workloads hold."""
+        memory = self._memory
+        memory.follow(snapshot)
         held = in_server_units(expected(snapshot), snapshot)
-        self._follow(snapshot, held)
-        self._grew_seconds = np.where(held > self._held, snapshot.time_seconds, self._grew_seconds)
-        self._held = held
-        wanted_total = in_server_units(plan.wanted, snapshot)
-        fresh = snapshot.time_seconds - self._grew_seconds < self.seconds
-        refused = fresh & (wanted_total < held)
+        memory["grew_seconds"][held > memory["held"]] = snapshot.time_seconds
+        memory["held"] = held
+        fresh = snapshot.time_seconds - memory["grew_seconds"] < self._seconds
+        refused = fresh & (in_server_units(plan.wanted, snapshot) < held)
         if not refused.any():
             return plan
         return shrunk(
             plan, np.where(refused, expected(snapshot), plan.wanted), refused, Reason.GUARD_COOL_DOWN
         )
-
-    def _follow(self, snapshot: Snapshot, held: NDArray[np.float32]) -> None:
-        if self._ids is snapshot.roster.ids:
-            return
-        if self._held.size == 0:
-            self._grew_seconds = np.full(held.shape, np.iinfo(np.int64).min // 2)
-            self._held = held
-        else:
-            rows = source_rows(self._ids, snapshot.roster.ids)
-            self._grew_seconds = realigned(self._grew_seconds, rows, np.iinfo(np.int64).min // 2)
-            self._held = np.where(rows < 0, held, realigned(self._held, rows, 0))
-        self._ids = snapshot.roster.ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +303,4 @@ __all__ = [
     "Pace",
     "PlaceCapacity",
     "charged",
-    "expected",
-    "summed_by_place",
 ]

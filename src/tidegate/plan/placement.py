@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tidegate.model.roster import CARD, HOST, NO_CARD
-from tidegate.model.snapshot import card_worth
+from tidegate.model.snapshot import card_worth, summed_by_place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +105,9 @@ class Placement:
         kept = np.minimum(self._staying(snapshot, worth), may_offload)
         host = self._at_host(total - kept, snapshot)
         short = total - kept - host
-        room = snapshot.places.allocatable - _summed(kept / worth, self.card_turn(snapshot), snapshot)
+        room = snapshot.places.allocatable - summed_by_place(
+            kept / worth, snapshot.card, len(snapshot.places.names)
+        )
         asked = np.maximum(np.minimum(short, may_offload - kept), 0) / worth
         extra = rationed(asked.astype(np.float32), room, self.card_turn(snapshot))
         return Placed(
@@ -118,7 +120,7 @@ class Placement:
         turn = self.host_turn(snapshot)
         floor = np.minimum(snapshot.roster.floor, need)
         held = rationed(floor, snapshot.places.allocatable, turn)
-        room = snapshot.places.allocatable - _summed(held, turn, snapshot)
+        room = snapshot.places.allocatable - summed_by_place(held, snapshot.host, len(snapshot.places.names))
         return held + rationed(need - floor, room, turn)
 
     def _staying(self, snapshot: Snapshot, worth: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -126,7 +128,7 @@ class Placement:
         on_card = snapshot.grant[CARD] * worth
         if not on_card.any():
             return on_card
-        held = _summed(snapshot.grant[HOST], self.host_turn(snapshot), snapshot)
+        held = summed_by_place(snapshot.grant[HOST], snapshot.host, len(snapshot.places.names))
         with np.errstate(invalid="ignore"):
             free = 1 - held / snapshot.places.allocatable
         roomy = np.take(free, snapshot.host, axis=1) > HOME_FREE_RATIO
@@ -135,14 +137,3 @@ class Placement:
 
 def _turn(snapshot: Snapshot, place: NDArray[np.int32]) -> Turn:
     return turn_of(place, snapshot.roster.priority, len(snapshot.places.names))
-
-
-def _summed(amounts: NDArray[np.floating], turn: Turn, snapshot: Snapshot) -> NDArray[np.float64]:
-    """Sum amounts (resources, workloads) by place: (resources, places)."""
-    places = len(snapshot.places.names)
-    return np.stack(
-        [
-            np.bincount(turn.place, weights=np.nan_to_num(row[turn.order]), minlength=places + 1)[:places]
-            for row in amounts
-        ]
-    )

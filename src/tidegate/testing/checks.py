@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 _Subject = TypeVar("_Subject")
 
@@ -80,8 +80,3 @@ def require_same(found: ArrayLike, wanted: ArrayLike, sentence: str) -> None:
     if not same.all():
         at = tuple(int(index) for index in np.argwhere(~same)[0])
         require(holds=False, sentence=f"{sentence}: at {at} {left[at]} is not {right[at]}")
-
-
-def bytes_of(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, bytes]:
-    """Return what every array holds now, to compare with later."""
-    return {name: array.tobytes() for name, array in arrays.items()}

@@ -9,6 +9,7 @@ import pytest
 
 from tidegate.model.plan import Reason, host_plan
 from tidegate.model.roster import CARD, HOST
+from tidegate.model.snapshot import summed_by_place
 from tidegate.plan.difference import difference
 from tidegate.plan.guards import (
     BlastRadius,
@@ -18,7 +19,6 @@ from tidegate.plan.guards import (
     Pace,
     PlaceCapacity,
     charged,
-    summed_by_place,
 )
 from tidegate.testing import ManualClock, places_of, read_only, roster_of, snapshot_of
 

@@ -18,7 +18,7 @@ from tidegate.model.errors import InputError
 from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
 from tidegate.model.resources import Resource
 from tidegate.model.roster import CARD, HOST, NO_CARD, SHARES, Places, Roster
-from tidegate.model.snapshot import Snapshot
+from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO, Snapshot
 from tidegate.sim.physics import Membership, Served, membership, serve, summed
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from tidegate.model.trace import Trace
     from tidegate.ports import Actuator, Clock, TelemetrySource
 
-VIOLATION_TOLERANCE_RATIO = 0.001
-"""Demand above the grant by less than this share of capacity is no violation (DESIGN measures)."""
 ROUNDING_RATIO = 1e-6
 """What is left in flight below this share of what was there is float32 rounding."""
 

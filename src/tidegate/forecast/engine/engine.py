@@ -17,7 +17,7 @@ from tidegate.forecast.engine.features import COUNT, features, peaks
 from tidegate.forecast.engine.lessons import BATCH, DRAWN_MAX, Pool, schedule
 from tidegate.forecast.engine.network import OFFSETS, Network
 from tidegate.forecast.engine.past import Sample, Slots
-from tidegate.model.columns import part_of
+from tidegate.model.columns import part_of, prefixed, under
 from tidegate.model.forecast import Exceedance, Forecast
 from tidegate.model.roster import source_rows
 
@@ -211,13 +211,12 @@ class Engine:
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return everything the engine would need to go on after a restart."""
-        named = {f"past.{name}": array for name, array in self._past.state().items()}
-        named |= {f"record.{name}": array for name, array in self._record.state().items()}
+        named = prefixed("past", self._past.state()) | prefixed("record", self._record.state())
         for row, (network, pool, random) in enumerate(
             zip(self._networks, self._pools, self._random, strict=True)
         ):
-            named |= {f"network.{row}.{name}": array for name, array in network.state().items()}
-            named |= {f"lessons.{row}.{name}": array for name, array in pool.state().items()}
+            named |= prefixed(f"network.{row}", network.state())
+            named |= prefixed(f"lessons.{row}", pool.state())
             named[f"random.{row}"] = _random_state(random)
         named |= {"ticks": np.array(self._ticks), "draws": np.array(self._draws)}
         named["last_seconds"] = np.array(-1 if self._last_seconds is None else self._last_seconds)
@@ -225,11 +224,11 @@ class Engine:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned."""
-        self._past.restore(_under(state, "past."))
-        self._record.restore(_under(state, "record."))
+        self._past.restore(under(state, "past"))
+        self._record.restore(under(state, "record"))
         for row, (network, pool) in enumerate(zip(self._networks, self._pools, strict=True)):
-            network.restore(_under(state, f"network.{row}."))
-            pool.restore(_under(state, f"lessons.{row}."))
+            network.restore(under(state, f"network.{row}"))
+            pool.restore(under(state, f"lessons.{row}"))
             _restore_random(self._random[row], part_of(state, f"random.{row}"))
         self._by_id = np.argsort(part_of(state, "past.ids"), kind="stable")
         self._ticks = int(part_of(state, "ticks"))
@@ -260,10 +259,6 @@ def amount_at(
     above = np.add.reduce(passed.view(np.uint8), axis=0, dtype=np.uint8)
     ladder = np.append(OFFSETS, np.float32(1))
     return np.clip(last + ladder[above], 0, 1)
-
-
-def _under(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
 
 
 def _random_state(random: np.random.Generator) -> NDArray[np.uint64]:

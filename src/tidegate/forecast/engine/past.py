@@ -19,6 +19,7 @@ import numpy as np
 
 from tidegate.forecast.windows import DAY_SECONDS, HOUR_SECONDS
 from tidegate.model.columns import Column, Columns
+from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +103,8 @@ def censored_samples(snapshot: Snapshot) -> NDArray[np.bool_]:
 
     A pressed sample that shows more than was held (a replay that shows demand) is no lower bound.
     """
-    return snapshot.pressed & ~(snapshot.used > snapshot.held + np.float32(0.001) * snapshot.capacity)
+    tolerance = np.float32(VIOLATION_TOLERANCE_RATIO) * snapshot.capacity
+    return snapshot.pressed & ~(snapshot.used > snapshot.held + tolerance)
 
 
 def weight_per_step(weight: NDArray[np.floating] | float, step_seconds: int) -> NDArray[np.float32]:

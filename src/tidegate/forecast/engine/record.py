@@ -14,6 +14,7 @@ import numpy as np
 
 from tidegate.forecast.engine.past import Chunk, weight_per_step
 from tidegate.model.columns import Column, Columns
+from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,7 @@ SWITCH_RATIO: Final = np.float32(0.9)
 DISTRUST_RATIO: Final = np.float32(1.5)
 """The network loses the right to act when its loss is this much above the safe model's, and has it back
 once it is no longer above: losses at rare levels are noisy, and each switch costs changes."""
-TOLERANCE_RATIO: Final = np.float32(0.001)
+TOLERANCE_RATIO: Final = np.float32(VIOLATION_TOLERANCE_RATIO)
 
 
 def columns(lead_steps: int) -> Columns:

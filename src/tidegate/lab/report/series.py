@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tidegate.lab.measures import VIOLATION_TOLERANCE_RATIO
 from tidegate.model.resources import Resource
+from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,7 @@ import numpy as np
 
 from tidegate.model.plan import Plan, Reason
 from tidegate.model.roster import CARD, HOST, NO_CARD
-from tidegate.model.snapshot import card_worth
-from tidegate.plan.guards import summed_by_place
+from tidegate.model.snapshot import card_worth, summed_by_place
 from tidegate.plan.placement import Placement, rationed
 
 if TYPE_CHECKING:

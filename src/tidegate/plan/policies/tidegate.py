@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tidegate.model.columns import Column, Columns, part_of
+from tidegate.model.columns import Column, Columns, prefixed, under
 from tidegate.model.plan import Plan, Reason
 from tidegate.model.roster import HOST
-from tidegate.model.snapshot import in_server_units
+from tidegate.model.snapshot import expected, in_server_units
 from tidegate.plan.placement import Placement
 from tidegate.plan.policies.calibrated_reactive import CalibratedReactive
 
@@ -107,7 +107,7 @@ class Tidegate:
         memory["silent_seconds"] = silent
         memory["seen_seconds"] = memory["seen_seconds"] + snapshot.step_seconds * present
         self._reprice(snapshot, present)
-        held = in_server_units(snapshot.grant + snapshot.in_flight, snapshot)
+        held = in_server_units(expected(snapshot), snapshot)
         self._follow_changes(snapshot, held)
         safe = self._safe(snapshot, forecast, scores)
         total, acts = self._totals(snapshot, forecast, held, safe)
@@ -191,16 +191,12 @@ class Tidegate:
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return prices, regrets and thresholds."""
-        baseline = {f"baseline.{name}": array for name, array in self._baseline.state().items()}
-        return self._memory.state() | baseline
+        return self._memory.state() | prefixed("baseline", self._baseline.state())
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a saved state."""
         self._memory.restore(state)
-        prefix = "baseline."
-        mine = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
-        if part_of(state, "baseline.ids").size:
-            self._baseline.restore(mine)
+        self._baseline.restore(under(state, "baseline"))
 
 
 def aim(violation_rate: NDArray[np.float32], step_seconds: int) -> NDArray[np.float32]:
