@@ -5,7 +5,7 @@ telemetry -> forecast -> score -> plan -> guard -> actuate -> journal -> learn
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.model.tick import Tick
@@ -42,7 +42,8 @@ class Loop:
     journal: Journal
     learner: Learner
     stopwatch: Stopwatch
-    _number: int = field(default=0, init=False)
+    number: int = 0
+    """Of the next tick."""
 
     def tick(self) -> Tick:
         """Turn once: observe, decide, act, remember. Returns the tick as it was journalled."""
@@ -56,7 +57,7 @@ class Loop:
         with stage("score"):
             scores = self.scorer.score(snapshot, forecast)
         with stage("plan"):
-            plan = self.planner.plan(snapshot, forecast, scores)
+            plan = planned = self.planner.plan(snapshot, forecast, scores)
         with stage("guard"):
             for guard in self.guards:
                 plan = guard.shrink(plan, snapshot)
@@ -64,10 +65,11 @@ class Loop:
             actions = self.difference(plan, snapshot)
             self.actuator.submit(actions)
         tick = Tick(
-            number=self._number,
+            number=self.number,
             snapshot=snapshot,
             forecast=forecast,
             scores=scores,
+            planned=planned,
             plan=plan,
             actions=actions,
             outcome=outcome,
@@ -77,5 +79,5 @@ class Loop:
             self.journal.append(tick)
         with stage("learn"):
             self.learner.learn(tick)
-        self._number += 1
+        self.number += 1
         return tick

@@ -39,6 +39,7 @@ def tick_of(seed):
         snapshot=snapshot,
         forecast=forecast_of(snapshot, snapshot.capacity),
         scores=None,
+        planned=plan,
         plan=plan,
         actions=actions,
         outcome=outcome,

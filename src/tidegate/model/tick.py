@@ -24,7 +24,10 @@ class Tick:
     forecast: Forecast
     scores: Scores | None
     """None where no card serves any server: there is nothing to score."""
+    planned: Plan
+    """What the planner wanted."""
     plan: Plan
+    """What the guards left of it."""
     actions: Actions
     outcome: Outcome
     """What the actions of earlier ticks did, as confirmed since the last tick."""
