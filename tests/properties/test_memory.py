@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.journal.blob import decoded, encoded
+from tidegate.journal.changes import Change, Changes, decoded, encoded
 from tidegate.journal.memory import MemoryJournal
 from tidegate.model.columns import Column, Columns
 from tidegate.model.errors import TidegateError
@@ -48,36 +50,59 @@ def tick_of(seed):
 
 
 @given(seed=seeds)
-def test_a_journalled_tick_comes_back_as_it_was(seed):
+def test_the_changes_of_a_tick_come_back_as_they_were(seed):
     tick = tick_of(seed)
-    back = decoded(encoded(tick))
+    found = Changes().follow(tick)
+    back = decoded(encoded(found))
     assert (back.number, back.time_seconds) == (tick.number, tick.snapshot.time_seconds)
     assert back.resources == tuple(int(resource) for resource in tick.snapshot.resources)
-    for name in ("kind", "workload_id", "resource_row", "share", "place_to", "amount_from", "amount_to"):
-        wanted = getattr(tick.actions, name)
-        assert back.columns[name].dtype == wanted.dtype
-        np.testing.assert_array_equal(back.columns[name], wanted)
-    np.testing.assert_array_equal(back.columns["outcome_phase"], tick.outcome.phase)
-    np.testing.assert_array_equal(back.columns["outcome_amount"], tick.outcome.amount_read_back)
+    assert back.models == tick.forecast.models
+    for part in ("rows", "outcomes"):
+        wanted, got = getattr(found, part), getattr(back, part)
+        assert wanted.keys() == got.keys()
+        for name, values in wanted.items():
+            assert got[name].dtype == values.dtype
+            np.testing.assert_array_equal(got[name], values)
+
+
+@given(seed=seeds)
+def test_every_series_that_was_asked_to_change_has_a_row_that_says_to_what(seed):
+    tick = tick_of(seed)
+    rows = Changes().follow(tick).rows
+    at = {
+        (int(r), int(w)): row
+        for row, (r, w) in enumerate(zip(rows["resource"], rows["workload"], strict=True))
+    }
+    for resource, workload, share, amount in zip(
+        tick.actions.resource_row,
+        tick.actions.workload,
+        tick.actions.share,
+        tick.actions.amount_to,
+        strict=True,
+    ):
+        row = at[int(resource), int(workload)]
+        assert rows["what"][row] & Change.ASKED
+        assert rows[("host", "card")[share]][row] == amount
 
 
 @given(seed=seeds, at=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_a_damaged_blob_is_said_to_be_damaged(seed, at, flip):
-    blob = bytearray(encoded(tick_of(seed)))
+    found = Changes().follow(tick_of(seed))
+    blob = bytearray(encoded(found))
     blob[int(at * len(blob))] ^= flip
     try:
         back = decoded(bytes(blob))
     except TidegateError as error:
-        assert "restore the journal from a backup" in str(error) or "upgrade" in str(error)  # noqa: PT017
+        assert "restore it from a backup" in str(error) or "upgrade" in str(error)  # noqa: PT017
     else:
-        assert back.number == seed  # the bit that was flipped meant nothing
+        assert encoded(back) == encoded(found)  # the bit that was flipped meant nothing
 
 
-@given(number=st.integers(1, 12), bytes_max=st.integers(0, 5000))
-def test_a_journal_keeps_the_newest_that_fit_and_at_least_one(number, bytes_max):
-    journal = MemoryJournal(bytes_max)
-    for seed in range(number):
-        journal.append(tick_of(seed))
+@given(seed=seeds, number=st.integers(1, 12), bytes_max=st.integers(0, 5000))
+def test_a_journal_keeps_the_newest_that_fit_and_at_least_one(seed, number, bytes_max):
+    journal, tick = MemoryJournal(bytes_max), tick_of(seed)
+    for at in range(number):
+        journal.append(replace(tick, number=at))
     kept = [tick.number for tick in journal]
     assert kept == list(range(number - len(journal), number))
     assert journal.bytes_kept <= bytes_max or len(journal) == 1

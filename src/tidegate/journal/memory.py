@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tidegate.journal.blob import JournalledTick, decoded, encoded
+from tidegate.journal.changes import Changes, TickChanges, decoded, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,17 +16,18 @@ BYTES_MAX = 256 * 1024**2
 
 
 class MemoryJournal:
-    """Keeps the newest blobs that fit in ``bytes_max``; always at least the last one."""
+    """Keeps the newest ticks' changes that fit in ``bytes_max``; always at least the last one."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         """Start empty."""
         self._bytes_max = bytes_max
         self._bytes = 0
+        self._changes = Changes()
         self._blobs: deque[bytes] = deque()
 
     def append(self, tick: Tick) -> None:
         """Store one tick, forgetting the oldest beyond the limit."""
-        blob = encoded(tick)
+        blob = encoded(self._changes.follow(tick))
         self._blobs.append(blob)
         self._bytes += len(blob)
         while self._bytes > self._bytes_max and len(self._blobs) > 1:
@@ -36,7 +37,7 @@ class MemoryJournal:
         """Return how many ticks are kept."""
         return len(self._blobs)
 
-    def __iter__(self) -> Iterator[JournalledTick]:
+    def __iter__(self) -> Iterator[TickChanges]:
         """Iterate over the kept ticks, oldest first."""
         return (decoded(blob) for blob in self._blobs)
 

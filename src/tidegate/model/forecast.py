@@ -90,6 +90,13 @@ def between_levels(
     return blend
 
 
+def acting(forecast: Forecast) -> NDArray[np.bool_]:
+    """Return where the forecast has earned the right to decide: (resources, workloads)."""
+    if forecast.exceedance is not None:
+        return forecast.exceedance.acts
+    return np.zeros(forecast.model.shape, dtype=np.bool_)
+
+
 def no_forecast(time_seconds: int, lead_seconds: int, resources: int, workloads: int) -> Forecast:
     """Return the forecast of someone who does not forecast: everything unknown, nothing acts."""
     shape = (resources, workloads)

@@ -118,6 +118,8 @@ class _Numbered(Sequence[str]):
         return self._count
 
     def __getitem__(self, row_number: int) -> str:  # type: ignore[override]
+        if row_number >= self._count:
+            raise IndexError(row_number)
         return f"vm{row_number:07d}"
 
 

@@ -1,0 +1,245 @@
+"""Reads a journal, while it is written or not: ticks, rows of one workload, the last checkpoint.
+
+Everything answers from a few blobs: the newest tick stored whole, and those after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import sqlalchemy as sa
+
+from tidegate.journal import changes as tick_changes
+from tidegate.journal import samples as tick_samples
+from tidegate.journal.packing import Packed, unpacked
+from tidegate.journal.sql.checkpoint import Manifest, manifest_decoded, restored
+from tidegate.journal.sql.opening import Location, reading, told
+from tidegate.journal.sql.tables import checkpoints, events, fleets, identity, slices, ticks
+from tidegate.model.errors import InputError, TidegateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tidegate.journal.changes import TickChanges
+    from tidegate.journal.samples import FleetRecord
+    from tidegate.model.snapshot import Snapshot
+
+FLEETS_CACHED: int = 8
+SLICES_AT_A_TIME: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something a person should know."""
+
+    time_seconds: int
+    kind: str
+    sentence: str
+    workload: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which ticks there are."""
+
+    first: int
+    last: int
+    first_seconds: int
+    last_seconds: int
+
+
+@dataclass(slots=True)
+class Reader:
+    """One journal, read."""
+
+    engine: sa.Engine
+    where: Location
+    _fleets: dict[int, FleetRecord] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, where: Location) -> Reader:
+        """Open a journal to read.
+
+        Raises:
+            InputError: there is none.
+            TidegateError: it is damaged, newer, or can't be reached.
+
+        """
+        return cls(reading(where), where)
+
+    def identity(self) -> Mapping[str, str]:
+        """Return what the journal is of."""
+        return dict(self._rows(sa.select(identity.c.name, identity.c.value)))
+
+    def span(self) -> Span | None:
+        """Return which ticks there are; None before the first."""
+        ends = sa.select(sa.func.min(ticks.c.number), sa.func.max(ticks.c.number))
+        first, last = self._rows(ends)[0]
+        if last is None:
+            return None
+        seconds = dict(
+            self._rows(
+                sa.select(ticks.c.number, ticks.c.time_seconds).where(ticks.c.number.in_((first, last)))
+            )
+        )
+        return Span(first=first, last=last, first_seconds=seconds[first], last_seconds=seconds[last])
+
+    def number_at(self, time_seconds: int) -> int:
+        """Return the number of the last tick at or before a time.
+
+        Raises:
+            InputError: the journal holds none that old.
+
+        """
+        found = self._rows(
+            sa.select(ticks.c.number)
+            .where(ticks.c.time_seconds <= time_seconds)
+            .order_by(ticks.c.time_seconds.desc())
+            .limit(1)
+        )
+        if not found:
+            raise InputError("the journal holds no tick that old; give a later --at")
+        return int(found[0][0])
+
+    def changes(self, first: int, last: int) -> Iterator[TickChanges]:
+        """Return what changed in the ticks of a range, both ends included, oldest first."""
+        wanted = (
+            sa.select(ticks.c.changes).where(ticks.c.number.between(first, last)).order_by(ticks.c.number)
+        )
+        with told(self.where), self.engine.connect() as connection:
+            for row in connection.execute(wanted):
+                yield tick_changes.decoded(row[0])
+
+    def used(self, first: int, last: int) -> Sequence[tuple[int, int, int, NDArray[np.float32]]]:
+        """Return number, time, fleet and use (resources, workloads) of the ticks whose samples are kept."""
+        wanted = (
+            sa.select(ticks.c.number, ticks.c.time_seconds, ticks.c.fleet_id, ticks.c.samples)
+            .where(ticks.c.number.between(first, last), ticks.c.samples.is_not(None))
+            .order_by(ticks.c.number)
+        )
+        return [(row[0], row[1], row[2], tick_samples.used(row[3])) for row in self._rows(wanted)]
+
+    def fleet_of(self, number: int) -> FleetRecord:
+        """Return who was there at a tick.
+
+        Raises:
+            InputError: there is no such tick.
+
+        """
+        found = self._rows(sa.select(ticks.c.fleet_id).where(ticks.c.number == number))
+        if not found:
+            raise InputError(f"the journal holds no tick {number}; it forgot it, or it has not come yet")
+        return self.fleet(int(found[0][0]))
+
+    def fleet(self, fleet_id: int) -> FleetRecord:
+        """Return a fleet by its number in the journal; the same object each time."""
+        if fleet_id not in self._fleets:
+            data = self._rows(sa.select(fleets.c.data).where(fleets.c.id == fleet_id))[0][0]
+            while len(self._fleets) >= FLEETS_CACHED:
+                self._fleets.pop(next(iter(self._fleets)))
+            self._fleets[fleet_id] = tick_samples.fleet_decoded(data)
+        return self._fleets[fleet_id]
+
+    def snapshots(self, first: int, last: int) -> Iterator[tuple[int, Snapshot]]:
+        """Return the numbers and snapshots of a range of ticks, both ends included, oldest first.
+
+        Raises:
+            TidegateError: samples of the range are gone or damaged.
+
+        """
+        start = self._whole_before(first)
+        wanted = (
+            sa.select(ticks.c.number, ticks.c.fleet_id, ticks.c.whole, ticks.c.samples)
+            .where(ticks.c.number.between(start, last))
+            .order_by(ticks.c.number)
+        )
+        before: Snapshot | None = None
+        with told(self.where), self.engine.connect() as connection:
+            for number, fleet_id, whole, data in connection.execute(wanted):
+                if data is None:
+                    raise TidegateError(
+                        f"the samples of tick {number} are no longer kept; ask for a later time"
+                    )
+                fleet = self.fleet(fleet_id)
+                before = tick_samples.decoded(data, fleet, None if whole else before)
+                if number >= first:
+                    yield number, before
+
+    def last_rows(self, number: int) -> NDArray[np.int64]:
+        """Return for each series (resources, workloads) the tick its last row up to a tick is in, or -1."""
+        start = self._whole_before(number)
+        found = self._rows(sa.select(ticks.c.anchor).where(ticks.c.number == start))
+        ago = unpacked(msgspec.msgpack.decode(found[0][0], type=Packed)).astype(np.int64)
+        last = np.where(ago > start, -1, start - ago)
+        for changes in self.changes(start + 1, number):
+            last[changes.rows["resource"], changes.rows["workload"]] = changes.number
+        return last
+
+    def checkpoint(self) -> Manifest | None:
+        """Return the last whole checkpoint's list of parts; None where there is none."""
+        found = self._rows(sa.select(checkpoints.c.manifest).order_by(checkpoints.c.number.desc()).limit(1))
+        return manifest_decoded(found[0][0]) if found else None
+
+    def state(self, manifest: Manifest, under: str = "") -> dict[str, NDArray[Any]]:
+        """Return a checkpoint's arrays whose names start with ``under``.
+
+        Raises:
+            TidegateError: a part is missing or damaged.
+
+        """
+        return restored(manifest, self._slices, under=under)
+
+    def events(self, *, last: int, workload: str | None = None) -> Sequence[Event]:
+        """Return the last events, oldest first; of one workload where it is named."""
+        wanted = sa.select(
+            events.c.time_seconds, events.c.kind, events.c.sentence, events.c.workload
+        ).order_by(events.c.id.desc())
+        if workload is not None:
+            wanted = wanted.where(events.c.workload == workload)
+        rows = self._rows(wanted.limit(last))
+        return [
+            Event(time_seconds=row[0], kind=row[1], sentence=row[2], workload=row[3])
+            for row in reversed(rows)
+        ]
+
+    def close(self) -> None:
+        """Let the database go."""
+        self.engine.dispose()
+
+    def _whole_before(self, number: int) -> int:
+        """Return the last tick stored whole at or before one.
+
+        Raises:
+            InputError: there is no such tick.
+
+        """
+        found = self._rows(
+            sa.select(ticks.c.number)
+            .where(ticks.c.whole, ticks.c.number <= number)
+            .order_by(ticks.c.number.desc())
+            .limit(1)
+        )
+        if not found:
+            raise InputError(f"the journal holds no tick {number}; it forgot it, or it has not come yet")
+        return int(found[0][0])
+
+    def _slices(self, digests: set[bytes]) -> Mapping[bytes, bytes]:
+        data: dict[bytes, bytes] = {}
+        wanted = sorted(digests)
+        for start in range(0, len(wanted), SLICES_AT_A_TIME):
+            some = wanted[start : start + SLICES_AT_A_TIME]
+            rows = self._rows(sa.select(slices.c.digest, slices.c.data).where(slices.c.digest.in_(some)))
+            data |= {bytes(row[0]): row[1] for row in rows}
+        return data
+
+    def _rows(self, wanted: sa.Select[Any]) -> Sequence[Any]:
+        with told(self.where), self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(wanted)]
+
+
+__all__ = ["Event", "Reader", "Span"]

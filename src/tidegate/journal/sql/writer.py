@@ -1,0 +1,245 @@
+"""Writes ticks: each in one transaction, with a piece of the checkpoint under way.
+
+Every `ANCHOR_TICKS` a tick is stored whole, so that it can be read alone, together with an anchor: for
+each series the number of the tick its last row is in. Whoever looks for a row reads one anchor and the
+few ticks after it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import sqlalchemy as sa
+
+from tidegate.journal import changes as tick_changes
+from tidegate.journal import samples as tick_samples
+from tidegate.journal.changes import Changes
+from tidegate.journal.packing import packed
+from tidegate.journal.samples import FleetRecord
+from tidegate.journal.sql import tables
+from tidegate.journal.sql.checkpoint import Saving, manifest_decoded
+from tidegate.journal.sql.opening import Location, told, writing
+from tidegate.journal.sql.retention import Retention, prune
+from tidegate.model.columns import Column, Columns, prefixed, under
+from tidegate.model.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from tidegate.model.snapshot import Snapshot
+    from tidegate.model.tick import Tick
+
+ANCHOR_TICKS: Final = 60
+"""Ticks from one that is stored whole to the next."""
+CHECKPOINT_TICKS: Final = 60
+"""Ticks from the beginning of one checkpoint to that of the next."""
+SAVING_TICKS: Final = 40
+"""Ticks over which a checkpoint is written: a restart repeats at most 100 ticks."""
+NEVER: Final = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Bytes written so far, by what they are."""
+
+    rows: int = 0
+    changes_bytes: int = 0
+    samples_bytes: int = 0
+    checkpoint_bytes: int = 0
+
+
+class SqlJournal:
+    """Stores every tick; `opened` makes one."""
+
+    def __init__(self, engine: sa.Engine, where: Location, retention: Retention) -> None:
+        """Go on after the last tick stored."""
+        self._engine = engine
+        self._where = where
+        self._retention = retention
+        self._changes = Changes()
+        self._last_row = Columns(number=Column(dtype=np.int64, fill=NEVER))
+        self._before: Snapshot | None = None
+        self._since_whole = 0
+        self._saving: Saving | None = None
+        self.written = Written()
+        with told(where), engine.connect() as connection:
+            self._fleet_id = connection.scalar(sa.select(sa.func.max(tables.fleets.c.id))) or 0
+            self._checkpoint, self._slices = _newest_checkpoint(connection)
+
+    def append(self, tick: Tick) -> None:
+        """Store one tick.
+
+        Raises:
+            TidegateError: the database refuses.
+
+        """
+        found = self._changes.follow(tick)
+        self._note_rows(tick.snapshot, found)
+        changes = tick_changes.encoded(found)
+        with told(self._where), self._engine.begin() as connection:
+            whole = self._begin_tick(tick, connection)
+            samples = tick_samples.encoded(tick.snapshot, None if whole else self._before)
+            anchor = self._anchor(tick.number) if whole else None
+            connection.execute(
+                tables.ticks.insert(),
+                {
+                    "number": tick.number,
+                    "time_seconds": tick.snapshot.time_seconds,
+                    "fleet_id": self._fleet_id,
+                    "whole": whole,
+                    "bytes": len(changes) + len(samples) + len(anchor or b""),
+                    "changes": changes,
+                    "samples": samples,
+                    "anchor": anchor,
+                },
+            )
+            saved = self._save(connection)
+            if whole:
+                prune(connection, self._retention, newest_seconds=tick.snapshot.time_seconds)
+        self._before = tick.snapshot
+        self._count(found.rows["what"].size, len(changes), len(samples) + len(anchor or b""), saved)
+
+    def again(self, tick: Tick, stored: tick_changes.TickChanges) -> None:
+        """Remember a tick that is stored already, as `append` would have."""
+        self._changes.follow(tick)
+        self._note_rows(tick.snapshot, stored)
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether it is time to hand in the memory of every stage."""
+        return self._saving is None
+
+    def checkpoint(self, number: int, state: Mapping[str, NDArray[Any]]) -> None:
+        """Begin to save the memory of every stage as it is after tick ``number``; ``state`` is a copy."""
+        mine = prefixed("journal.changes", self._changes.state()) | prefixed(
+            "journal.rows", self._last_row.state()
+        )
+        self._saving = Saving(number, dict(state) | mine, ticks=SAVING_TICKS)
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a checkpoint's state."""
+        self._changes.restore(under(state, "journal.changes"))
+        self._last_row.restore(under(state, "journal.rows"))
+
+    def event(self, time_seconds: int, kind: str, sentence: str, workload: str | None = None) -> None:
+        """Note something a person should know.
+
+        Raises:
+            TidegateError: the database refuses.
+
+        """
+        row = {"time_seconds": time_seconds, "kind": kind, "sentence": sentence, "workload": workload}
+        with told(self._where), self._engine.begin() as connection:
+            connection.execute(tables.events.insert(), row)
+
+    def _begin_tick(self, tick: Tick, connection: sa.Connection) -> bool:
+        """Store the fleet where it changed; return whether the tick is to be stored whole."""
+        before, now = self._before, tick.snapshot
+        same = before is not None and before.roster is now.roster and before.places is now.places
+        if not same:
+            self._fleet_id += 1
+            data = tick_samples.fleet_encoded(FleetRecord(roster=now.roster, places=now.places))
+            connection.execute(tables.fleets.insert(), {"id": self._fleet_id, "data": data})
+        whole = not same or self._since_whole >= ANCHOR_TICKS - 1
+        self._since_whole = 0 if whole else self._since_whole + 1
+        return whole
+
+    def _note_rows(self, snapshot: Snapshot, found: tick_changes.TickChanges) -> None:
+        self._last_row.follow(snapshot)
+        self._last_row["number"][found.rows["resource"], found.rows["workload"]] = found.number
+
+    def _anchor(self, number: int) -> bytes:
+        """Return how many ticks ago each series' last row is; more than there are ticks: never."""
+        ago = np.where(self._last_row["number"] < 0, number + 1, number - self._last_row["number"])
+        return msgspec.msgpack.encode(packed(ago.astype(np.uint32)))
+
+    def _save(self, connection: sa.Connection) -> int:
+        """Write the next slices; with the last, the checkpoint replaces the one before it."""
+        saving = self._saving
+        if saving is None:
+            return 0
+        fresh = saving.next(self._slices)
+        if fresh:
+            rows = [{"digest": part.digest, "data": part.data} for part in fresh]
+            connection.execute(tables.slices.insert(), rows)
+        if saving.done and not saving.filed:
+            manifest = saving.file()
+            connection.execute(tables.checkpoints.delete())
+            connection.execute(
+                tables.checkpoints.insert(), {"number": manifest.number, "manifest": manifest.encoded()}
+            )
+            stale = self._slices - manifest.digests
+            _drop(connection, stale)
+            self._slices -= stale
+        if saving.age >= CHECKPOINT_TICKS:
+            self._saving = None
+        return sum(len(part.data) for part in fresh)
+
+    def _count(self, rows: int, changes: int, samples: int, saved: int) -> None:
+        so_far = self.written
+        self.written = Written(
+            rows=so_far.rows + rows,
+            changes_bytes=so_far.changes_bytes + changes,
+            samples_bytes=so_far.samples_bytes + samples,
+            checkpoint_bytes=so_far.checkpoint_bytes + saved,
+        )
+
+
+@contextmanager
+def opened(
+    where: Location, identity: Mapping[str, str], retention: Retention | None = None
+) -> Iterator[SqlJournal]:
+    """Lend the journal of one loop; ``identity`` says which loop that is.
+
+    Raises:
+        InputError: the journal is another loop's, or in use.
+        TidegateError: it is damaged or newer, and was left as it is.
+
+    """
+    with writing(where) as engine:
+        _require_identity(engine, where, identity)
+        yield SqlJournal(engine, where, retention or Retention())
+
+
+def _require_identity(engine: sa.Engine, where: Location, identity: Mapping[str, str]) -> None:
+    with told(where), engine.begin() as connection:
+        kept = connection.execute(sa.select(tables.identity.c.name, tables.identity.c.value)).all()
+        held = {str(row[0]): str(row[1]) for row in kept}
+        for name, value in identity.items():
+            if held.get(name, value) != value:
+                raise InputError(
+                    f"the journal {where.name} is of {name} {held[name]}, not {value}; "
+                    "begin a new one with --fresh, or name another with --journal"
+                )
+        fresh = [{"name": name, "value": value} for name, value in identity.items() if name not in held]
+        if fresh:
+            connection.execute(tables.identity.insert(), fresh)
+
+
+def _newest_checkpoint(connection: sa.Connection) -> tuple[int | None, set[bytes]]:
+    """Return the number of the last whole checkpoint and the slices stored; drop those it doesn't need."""
+    row = connection.execute(
+        sa.select(tables.checkpoints.c.number, tables.checkpoints.c.manifest)
+        .order_by(tables.checkpoints.c.number.desc())
+        .limit(1)
+    ).first()
+    stored = set(connection.scalars(sa.select(tables.slices.c.digest)))
+    needed = set() if row is None else manifest_decoded(row.manifest).digests
+    _drop(connection, stored - needed)
+    connection.commit()
+    return (None if row is None else int(row.number)), stored & needed
+
+
+def _drop(connection: sa.Connection, digests: set[bytes]) -> None:
+    if digests:
+        gone = tables.slices.delete().where(tables.slices.c.digest == sa.bindparam("gone"))
+        connection.execute(gone, [{"gone": digest} for digest in sorted(digests)])
+
+
+__all__ = ["SqlJournal", "Written", "opened"]
