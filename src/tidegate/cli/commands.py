@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tidegate.cli import bench, replay, score, trace, up
+from tidegate.cli import bench, doctor, replay, score, trace, up
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """Typer's own usage error: its class lives in click or in Typer's copy of it, by version."""
@@ -19,5 +19,6 @@ app = typer.Typer(
 app.command("up")(up.command)
 app.command("replay")(replay.command)
 app.command("score")(score.command)
+app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.add_typer(trace.app, name="trace")

@@ -1,0 +1,29 @@
+"""Where Tidegate keeps what must outlive it: journals, and the owner's settings it changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MACHINE: Final = "machine.db"
+"""The journal of this machine."""
+SIMULATED: Final = "simulated.db"
+"""The journal of the simulated fleet."""
+
+
+def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where state is kept, as the XDG base directory specification has it.
+
+    A state home that is not a whole path is ignored, as it asks.
+    """
+    given = environ.get("XDG_STATE_HOME", "")
+    if given and Path(given).is_absolute():
+        return Path(given) / "tidegate"
+    return Path(environ.get("HOME") or Path.cwd()) / ".local" / "state" / "tidegate"
+
+
+__all__ = ["MACHINE", "SIMULATED", "state_folder"]
