@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+from tidegate.forecast.cycles import Cycles, WithCycles
 from tidegate.forecast.engine import Engine
 from tidegate.forecast.histogram import AutopilotWindow, VpaPercentile
 from tidegate.forecast.n_sigma import NSigma
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 REACTIVE_MARGIN_RATIO: Final = 0.2
 """What operators' autoscaling rules commonly add to the recent peak."""
+REACTIVE_SAMPLES: Final = 12
+"""How many samples back they look: an hour at five minutes, 12 seconds at one."""
 VPA_MARGIN_RATIO: Final = 0.15
 """recommendation-margin-fraction of Kubernetes VPA."""
 AUTOPILOT_MARGIN_RATIO: Final = 0.10
@@ -42,6 +45,8 @@ AUTOPILOT_MARGIN_RATIO: Final = 0.10
 
 
 ENGINE: Final = "engine"
+LIVE: Final = "live"
+"""The engine with short cycles: for samples of a few seconds, on machines rather than fleets."""
 PLAIN_MODEL: Final = "recent_peak"
 """The forecaster that leaves `tidegate` with its safe baseline: prediction switched off."""
 
@@ -103,6 +108,11 @@ def _profile(settings: Settings) -> Forecaster:
     return Profile(step_seconds=settings.step_seconds, lead_steps=_ahead(settings))
 
 
+def _live(settings: Settings) -> Forecaster:
+    cycles = Cycles(step_seconds=settings.step_seconds, lead_steps=_ahead(settings))
+    return WithCycles(engine(settings), cycles)
+
+
 FORECASTERS: Final[Mapping[str, ForecasterFactory]] = {
     "last": _last,
     "seasonal_naive": _seasonal_naive,
@@ -110,6 +120,7 @@ FORECASTERS: Final[Mapping[str, ForecasterFactory]] = {
     "recent_peak": _recent_peak,
     "profile": _profile,
     ENGINE: engine,
+    LIVE: _live,
 }
 
 
@@ -118,7 +129,12 @@ def _static(settings: Settings) -> Pair:
 
 
 def _reactive(settings: Settings) -> Pair:
-    return _recent_peak(settings), WithMargin(margin_ratio=REACTIVE_MARGIN_RATIO)
+    recent = RecentPeak(
+        step_seconds=settings.step_seconds,
+        lead_steps=settings.lead_steps,
+        window_seconds=REACTIVE_SAMPLES * settings.step_seconds,
+    )
+    return recent, WithMargin(margin_ratio=REACTIVE_MARGIN_RATIO)
 
 
 def _calibrated_reactive(settings: Settings) -> Pair:

@@ -8,32 +8,49 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from tidegate.app.registry import ENGINE, Settings, engine, policy
+from tidegate.app.registry import ENGINE, LIVE, PLAIN_MODEL, Settings, engine, policy
 from tidegate.app.stopwatch import StageTimer
 from tidegate.forecast.server_sums import WithServerSums
 from tidegate.journal.nothing import NothingJournal
 from tidegate.learn.nothing import NothingLearner
 from tidegate.loop import Loop
+from tidegate.plan.consent import Consent
 from tidegate.plan.difference import difference
 from tidegate.plan.guards import (
     BlastRadius,
     CoolDown,
+    Deadband,
     Expiry,
     FloorAndCeiling,
     HoldUnknown,
     Pace,
     PlaceCapacity,
 )
+from tidegate.plan.shadows import Shadow, Shadows
 from tidegate.score.nothing import NothingScorer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tidegate.drivers.local.server import LocalServer
     from tidegate.drivers.simulated.build import World
     from tidegate.drivers.simulated.fleet import SimulatedFleet
-    from tidegate.ports import Clock, Forecaster, Guard, Journal, Learner, Scorer, Stopwatch
+    from tidegate.model.autonomy import Autonomy
+    from tidegate.ports import Clock, Forecaster, Guard, Journal, Learner, Planner, Scorer, Stopwatch
 
 
 SCORE_HORIZON_SECONDS: Final = 3600
 """How far ahead scores look: long enough to move what a card can't take elsewhere."""
+WITHOUT_FORECAST: Final = "without_forecast"
+"""The shadow that is ours with its forecast switched off: what it wants is the counterfactual."""
+SHADOWS: Final[Mapping[str, tuple[str, str]]] = {
+    WITHOUT_FORECAST: ("tidegate", PLAIN_MODEL),
+    "calibrated_reactive": ("calibrated_reactive", ENGINE),
+    "vpa": ("vpa", ENGINE),
+    "autopilot_window": ("autopilot_window", ENGINE),
+    "n_sigma": ("n_sigma", ENGINE),
+}
+"""Who runs in the shadow of the policy that acts, by name: the policy and its model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +63,50 @@ class GuardLimits:
     """Largest share of its capacity a workload may lose in one tick."""
     shrinking_workloads_ratio_max: float = 0.25
     """Largest share of the workloads that may shrink in one tick."""
+    shrink_ratio_min: float = 0.01
+    """Least share of its capacity worth taking from a workload."""
 
 
-def guards(clock: Clock, limits: GuardLimits | None = None) -> tuple[Guard, ...]:
-    """Return every guard in its order: first what is allowed at all, then how fast, then what fits."""
+LOCAL_LIMITS: Final = GuardLimits(
+    cool_down_seconds=2, shrink_ratio_max=1.0, shrinking_workloads_ratio_max=1.0
+)
+"""This machine's quotas move in a second and back: what a burst needed is given back after it."""
+
+
+def guards(
+    clock: Clock, limits: GuardLimits | None = None, autonomy: Callable[[], Autonomy] | None = None
+) -> tuple[Guard, ...]:
+    """Return every guard in its order: what is allowed at all, how fast, what fits, who agreed.
+
+    Without ``autonomy`` everyone did: the fleet is nobody's.
+    """
     limits = limits or GuardLimits()
+    consent = () if autonomy is None else (Consent(autonomy),)
     return (
         HoldUnknown(),
         Expiry(clock),
         FloorAndCeiling(),
+        Deadband(limits.shrink_ratio_min),
         CoolDown(limits.cool_down_seconds),
         Pace(limits.shrink_ratio_max),
         BlastRadius(limits.shrinking_workloads_ratio_max),
         PlaceCapacity(),
+        *consent,
     )
+
+
+def in_company(planner: Planner, name: str, settings: Settings, stopwatch: Stopwatch) -> Shadows:
+    """Return a policy's planner with the league in its shadow.
+
+    Raises:
+        InputError: a shadow's model or policy is unknown.
+
+    """
+    shadows = []
+    for shadow, (rule, model) in SHADOWS.items():
+        forecaster, rule_planner = policy(rule)(replace(settings, model=model))
+        shadows.append(Shadow(name=shadow, forecaster=forecaster, planner=rule_planner))
+    return Shadows(planner, name=name, shadows=shadows, counterfactual=WITHOUT_FORECAST, stopwatch=stopwatch)
 
 
 def simulated(
@@ -74,10 +121,13 @@ def simulated(
     learner: Learner | None = None,
     stopwatch: Stopwatch | None = None,
     limits: GuardLimits | None = None,
+    autonomy: Callable[[], Autonomy] | None = None,
+    league: bool = False,
 ) -> Loop:
     """Return the loop of a policy over a fleet that was started from ``world``.
 
     With a scorer, and where cards serve servers, the servers' sums are forecast for it beside the workloads.
+    With ``league`` the pinned rules run in its shadow.
 
     Raises:
         InputError: nobody goes by the policy's name, or it runs in replay only.
@@ -89,7 +139,10 @@ def simulated(
         seed=seed,
         model=model,
     )
+    stopwatch = stopwatch or StageTimer()
     forecaster, planner = policy(policy_name)(settings)
+    if league:
+        planner = in_company(planner, policy_name, settings, stopwatch)
     if scorer is not None and world.fleet.places.link_server.size:
         forecaster = WithServerSums(forecaster, engine_of_sums(settings))
     return Loop(
@@ -97,12 +150,47 @@ def simulated(
         forecaster=forecaster,
         scorer=scorer or NothingScorer(),
         planner=planner,
-        guards=guards(fleet, limits),
+        guards=guards(fleet, limits, autonomy),
         difference=difference,
         actuator=fleet,
         journal=journal or NothingJournal(),
         learner=learner or NothingLearner(),
-        stopwatch=stopwatch or StageTimer(),
+        stopwatch=stopwatch,
+    )
+
+
+def local(
+    server: LocalServer,
+    *,
+    policy_name: str,
+    model: str = LIVE,
+    step_seconds: int,
+    seed: int = 0,
+    journal: Journal | None = None,
+    stopwatch: Stopwatch | None = None,
+    limits: GuardLimits | None = None,
+    autonomy: Callable[[], Autonomy] | None = None,
+) -> Loop:
+    """Return the loop of a policy over this very machine, with the league in its shadow.
+
+    Raises:
+        InputError: nobody goes by the policy's name, or it runs in replay only.
+
+    """
+    settings = Settings(resources=server.resources, step_seconds=step_seconds, seed=seed, model=model)
+    stopwatch = stopwatch or StageTimer()
+    forecaster, planner = policy(policy_name)(settings)
+    return Loop(
+        telemetry=server,
+        forecaster=forecaster,
+        scorer=NothingScorer(),
+        planner=in_company(planner, policy_name, settings, stopwatch),
+        guards=guards(server, limits or LOCAL_LIMITS, autonomy),
+        difference=difference,
+        actuator=server,
+        journal=journal or NothingJournal(),
+        learner=NothingLearner(),
+        stopwatch=stopwatch,
     )
 
 

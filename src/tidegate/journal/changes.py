@@ -1,9 +1,9 @@
 """What changed in a tick, and why: one row per series of which there is something new to tell.
 
-A series has a row where it was asked to change, where what is wanted for it moved, and where its forecast
-won or lost the right to act. A row holds what can't be recomputed later without running the fleet again: what was used, held and
-wanted, what was forecast, by which model with which record, why, and what would have been wanted without
-the forecast. A series that goes on as before has no row: its last one stands.
+A series has a row where it was asked to change, where what is wanted for it moved, and where its
+forecast won or lost the right to act. It holds what can't be recomputed later without running the fleet
+again: what was used, held and wanted, what was forecast, by which model with which record, why, and what
+would have been wanted without the forecast. A series that goes on as before has no row: its last one stands.
 """
 
 from __future__ import annotations

@@ -42,6 +42,10 @@ class Reason(IntEnum):
     GUARD_COOL_DOWN = 14
     GUARD_BLAST_RADIUS = 15
     GUARD_EXPIRED = 16
+    GUARD_SMALL = 17
+    HELD_OBSERVED = 18
+    HELD_RECOMMENDED = 19
+    HELD_PAUSED = 20
 
     @property
     def sentence(self) -> str:
@@ -67,6 +71,10 @@ _SENTENCES = {
     Reason.GUARD_COOL_DOWN: "guard: changed too recently",
     Reason.GUARD_BLAST_RADIUS: "guard: too many workloads would change in one tick",
     Reason.GUARD_EXPIRED: "guard: the decision is older than its expiry",
+    Reason.GUARD_SMALL: "guard: too small a saving to be worth a change",
+    Reason.HELD_OBSERVED: "observed only: its autonomy is 'observe'",
+    Reason.HELD_RECOMMENDED: "recommended only: its autonomy is 'recommend'",
+    Reason.HELD_PAUSED: "paused: nothing is acted on until 'tidegate resume'",
 }
 
 

@@ -7,7 +7,7 @@ was wanted. `Guarded` state that a guard needs (when a share last changed) is it
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from tidegate.model.roster import CARD, HOST, SHARES
 from tidegate.model.snapshot import card_worth, expected, in_server_units, summed_by_place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from tidegate.model.snapshot import Snapshot
@@ -224,6 +226,22 @@ class Pace:
         return shrunk(plan, wanted, (wanted != plan.wanted).any(axis=0), Reason.GUARD_PACE)
 
 
+@dataclass(frozen=True, slots=True)
+class Deadband:
+    """Hold where a shrink would save next to nothing: each change costs a call, and a row in the journal."""
+
+    shrink_ratio_min: float
+    """Least shrink worth making, as a share of capacity."""
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan without small shrinks; growth is never refused."""
+        held = expected(snapshot)
+        saved = in_server_units(held, snapshot) - in_server_units(plan.wanted, snapshot)
+        small = (saved > 0) & (saved < np.float32(self.shrink_ratio_min) * snapshot.capacity)
+        small &= plan.card == snapshot.card
+        return shrunk(plan, np.where(small, held, plan.wanted), small, Reason.GUARD_SMALL)
+
+
 NEVER_SECONDS: Final = -(2**62)
 """When whoever never grew last grew; a power of two, so that a float holds it exactly."""
 
@@ -253,6 +271,14 @@ class CoolDown:
         return shrunk(
             plan, np.where(refused, expected(snapshot), plan.wanted), refused, Reason.GUARD_COOL_DOWN
         )
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return who grew when."""
+        return self._memory.state()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a saved state."""
+        self._memory.restore(state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +323,7 @@ def _relative_loss(plan: Plan, snapshot: Snapshot) -> NDArray[np.float32]:
 __all__ = [
     "BlastRadius",
     "CoolDown",
+    "Deadband",
     "Expiry",
     "FloorAndCeiling",
     "HoldUnknown",

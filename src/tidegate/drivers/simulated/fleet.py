@@ -128,6 +128,23 @@ class SimulatedFleet:
         """Where demand was above what was served in the step last read: (resources, workloads)."""
         return self._pressed
 
+    def go_on(self, last: Snapshot) -> None:
+        """Stand after a step that was read before, everyone holding what they held then.
+
+        What was in flight is lost, as it would be with the machine that carried it.
+
+        Raises:
+            InputError: the step is not one of the trace.
+
+        """
+        step, rest = divmod(last.time_seconds - self._trace.start_seconds, self._trace.step_seconds)
+        if rest or not 1 <= step <= self._trace.ticks or last.used.shape != self._capacity.shape:
+            raise InputError(f"trace '{self._trace.name}' has no step that ends at {last.time_seconds}")
+        self._tick = step - 1
+        self._capacity, self._grant = last.capacity, last.grant
+        self._card = last.card
+        self._cards = self._membership(last.card)
+
     def now_seconds(self) -> int:
         """Return the end of the step last read."""
         return self._trace.start_seconds + (self._tick + 1) * self._trace.step_seconds

@@ -137,6 +137,30 @@ def writing(where: Location) -> Iterator[sa.Engine]:
             engine.dispose()
 
 
+@contextmanager
+def steering(where: Location) -> Iterator[sa.Engine]:
+    """Lend an engine that writes beside a loop that may be running; the journal is made if there is none.
+
+    Raises:
+        InputError: its folder can't be written.
+        TidegateError: it is damaged, newer than this Tidegate, or can't be reached.
+
+    """
+    path = where.path
+    if path is not None and not (path.exists() and path.stat().st_size):
+        with writing(where):
+            pass
+    if path is not None:
+        _require_sqlite(path)
+    engine = _postgres(where) if path is None else _sqlite_engine(path, read_only=False)
+    try:
+        with told(where):
+            _require_known(engine, where)
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def _require_sqlite(path: Path) -> None:
     try:
         with path.open("rb") as file:
@@ -256,4 +280,4 @@ def told(where: Location) -> Iterator[None]:
         raise TidegateError(f"the journal {where.name} can't be used: {reason}") from error
 
 
-__all__ = ["REVISIONS", "Location", "location", "reading", "told", "writing"]
+__all__ = ["REVISIONS", "Location", "location", "reading", "steering", "told", "writing"]

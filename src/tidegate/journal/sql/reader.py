@@ -170,6 +170,24 @@ class Reader:
                 if number >= first:
                     yield number, before
 
+    def frames(self, number: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Return the named frames of a tick's snapshot, ``used`` excepted.
+
+        Raises:
+            TidegateError: samples it builds on are gone or damaged.
+
+        """
+        start = self._whole_before(number)
+        wanted = (
+            sa.select(ticks.c.samples).where(ticks.c.number.between(start, number)).order_by(ticks.c.number)
+        )
+        found: dict[str, NDArray[Any]] = {}
+        for (data,) in self._rows(wanted):
+            if data is None:
+                raise TidegateError(f"the samples of tick {number} are no longer kept; ask for a later time")
+            found = tick_samples.followed(data, found, names)
+        return found
+
     def last_rows(self, number: int) -> NDArray[np.int64]:
         """Return for each series (resources, workloads) the tick its last row up to a tick is in, or -1."""
         start = self._whole_before(number)

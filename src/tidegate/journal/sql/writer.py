@@ -22,6 +22,7 @@ from tidegate.journal.packing import packed
 from tidegate.journal.samples import FleetRecord
 from tidegate.journal.sql import tables
 from tidegate.journal.sql.checkpoint import Saving, manifest_decoded
+from tidegate.journal.sql.controls import Controls
 from tidegate.journal.sql.opening import Location, told, writing
 from tidegate.journal.sql.retention import Retention, prune
 from tidegate.model.columns import Column, Columns, prefixed, under
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.model.autonomy import Level
     from tidegate.model.snapshot import Snapshot
     from tidegate.model.tick import Tick
 
@@ -70,7 +72,7 @@ class SqlJournal:
         self.written = Written()
         with told(where), engine.connect() as connection:
             self._fleet_id = connection.scalar(sa.select(sa.func.max(tables.fleets.c.id))) or 0
-            self._checkpoint, self._slices = _newest_checkpoint(connection)
+            self._slices = _slices_needed(connection)
 
     def append(self, tick: Tick) -> None:
         """Store one tick.
@@ -109,6 +111,10 @@ class SqlJournal:
         """Remember a tick that is stored already, as `append` would have."""
         self._changes.follow(tick)
         self._note_rows(tick.snapshot, stored)
+
+    def controls(self, default: Level) -> Controls:
+        """Return what people may tell the loop that writes here; ``default`` where no rule matches."""
+        return Controls(self._engine, self._where, default)
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -222,18 +228,16 @@ def _require_identity(engine: sa.Engine, where: Location, identity: Mapping[str,
             connection.execute(tables.identity.insert(), fresh)
 
 
-def _newest_checkpoint(connection: sa.Connection) -> tuple[int | None, set[bytes]]:
-    """Return the number of the last whole checkpoint and the slices stored; drop those it doesn't need."""
-    row = connection.execute(
-        sa.select(tables.checkpoints.c.number, tables.checkpoints.c.manifest)
-        .order_by(tables.checkpoints.c.number.desc())
-        .limit(1)
-    ).first()
-    stored = set(connection.scalars(sa.select(tables.slices.c.digest)))
-    needed = set() if row is None else manifest_decoded(row.manifest).digests
+def _slices_needed(connection: sa.Connection) -> set[bytes]:
+    """Return the slices of the last whole checkpoint; drop those of one that was not finished."""
+    manifest = connection.scalar(
+        sa.select(tables.checkpoints.c.manifest).order_by(tables.checkpoints.c.number.desc()).limit(1)
+    )
+    stored = {bytes(digest) for digest in connection.scalars(sa.select(tables.slices.c.digest))}
+    needed = set() if manifest is None else manifest_decoded(manifest).digests
     _drop(connection, stored - needed)
     connection.commit()
-    return (None if row is None else int(row.number)), stored & needed
+    return stored & needed
 
 
 def _drop(connection: sa.Connection, digests: set[bytes]) -> None:

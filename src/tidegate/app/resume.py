@@ -1,0 +1,140 @@
+"""A second start goes on from the journal: the memory of every stage as it was after the last tick.
+
+The last checkpoint is restored, then the loop itself is shown the samples that were journalled since.
+Nothing is acted on and nothing journalled twice; the same input leaves the same memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from tidegate.actuate.dry_run import DryRun
+from tidegate.model.columns import prefixed, under
+from tidegate.plan.guards import Expiry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tidegate.journal.changes import TickChanges
+    from tidegate.journal.sql.reader import Reader
+    from tidegate.journal.sql.writer import SqlJournal
+    from tidegate.loop import Loop
+    from tidegate.model.snapshot import Snapshot
+    from tidegate.model.tick import Tick
+
+
+@runtime_checkable
+class _Stateful(Protocol):
+    def state(self) -> Mapping[str, NDArray[np.generic]]: ...
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """How a loop went on."""
+
+    checkpoint: int | None
+    """The tick whose memory was restored; None: none was kept."""
+    repeated_ticks: int
+    """Ticks seen again since."""
+    last: Snapshot
+    """The last tick's snapshot."""
+
+
+def memory_of(loop: Loop) -> dict[str, NDArray[Any]]:
+    """Return a copy of what every stage of a loop remembers."""
+    memory: dict[str, NDArray[Any]] = {}
+    for name, part in _stateful(loop).items():
+        memory |= prefixed(name, dict(part.state()))
+    return memory
+
+
+def resume(loop: Loop, journal: SqlJournal, reader: Reader) -> Resumed | None:
+    """Bring a fresh loop to where the journal ends; None where it holds no tick.
+
+    Raises:
+        TidegateError: a part of the journal that is needed is missing or damaged.
+
+    """
+    span = reader.span()
+    if span is None:
+        return None
+    manifest = reader.checkpoint()
+    first = span.first
+    if manifest is not None:
+        state = reader.state(manifest)
+        for name, part in _stateful(loop).items():
+            part.restore(under(state, name))
+        journal.restore(state)
+        first = manifest.number + 1
+    loop.number = first
+    last = _see_again(loop, journal, reader, range(first, span.last + 1))
+    if last is None:
+        ((_, last),) = reader.snapshots(span.last, span.last)
+    return Resumed(
+        checkpoint=None if manifest is None else manifest.number,
+        repeated_ticks=span.last + 1 - first,
+        last=last,
+    )
+
+
+def _see_again(loop: Loop, journal: SqlJournal, reader: Reader, numbers: range) -> Snapshot | None:
+    """Turn the loop over journalled samples; its parts remember, nothing else happens."""
+    if not numbers:
+        return None
+    seen = _Journalled(reader.snapshots(numbers.start, numbers.stop - 1))
+    again = replace(
+        loop,
+        telemetry=seen,
+        # What was decided then is not judged by the time it is now.
+        guards=tuple(guard for guard in loop.guards if not isinstance(guard, Expiry)),
+        actuator=DryRun(),
+        journal=_Again(journal, reader.changes(numbers.start, numbers.stop - 1)),
+    )
+    for _ in numbers:
+        again.tick()
+    loop.number = again.number
+    return seen.last
+
+
+class _Journalled:
+    """Telemetry that was seen before."""
+
+    def __init__(self, snapshots: Iterator[tuple[int, Snapshot]]) -> None:
+        self._snapshots = snapshots
+        self.last: Snapshot | None = None
+
+    def read(self) -> Snapshot:
+        _, self.last = next(self._snapshots)
+        return self.last
+
+
+class _Again:
+    """A journal that holds these ticks already."""
+
+    def __init__(self, journal: SqlJournal, stored: Iterator[TickChanges]) -> None:
+        self._journal = journal
+        self._stored = stored
+
+    def append(self, tick: Tick) -> None:
+        self._journal.again(tick, next(self._stored))
+
+
+def _stateful(loop: Loop) -> dict[str, _Stateful]:
+    """Return the parts that remember, by names that a restart finds again."""
+    parts: dict[str, object] = {
+        "forecaster": loop.forecaster,
+        "scorer": loop.scorer,
+        "planner": loop.planner,
+        "learner": loop.learner,
+    }
+    parts |= {f"guard.{type(guard).__name__}": guard for guard in loop.guards}
+    return {name: part for name, part in parts.items() if isinstance(part, _Stateful)}
+
+
+__all__ = ["Resumed", "memory_of", "resume"]

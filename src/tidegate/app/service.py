@@ -1,0 +1,48 @@
+"""A loop with a journal: it goes on where it ended, and hands in its memory as the journal asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tidegate.app.resume import memory_of, resume
+from tidegate.journal.sql.reader import Reader
+
+if TYPE_CHECKING:
+    from tidegate.app.resume import Resumed
+    from tidegate.journal.sql.opening import Location
+    from tidegate.journal.sql.writer import SqlJournal
+    from tidegate.loop import Loop
+    from tidegate.model.tick import Tick
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """Turns a loop whose journal is a `SqlJournal`."""
+
+    loop: Loop
+    journal: SqlJournal
+
+    def go_on(self, where: Location) -> Resumed | None:
+        """Bring the loop to where its journal ends; None at the first start.
+
+        Raises:
+            TidegateError: a part of the journal that is needed is missing or damaged.
+
+        """
+        reader = Reader.of(where)
+        try:
+            return resume(self.loop, self.journal, reader)
+        finally:
+            reader.close()
+
+    def tick(self) -> Tick:
+        """Turn once; begin to save every stage's memory where it is time to."""
+        tick = self.loop.tick()
+        if self.journal.wants_checkpoint:
+            with self.loop.stopwatch.stage("journal"):
+                self.journal.checkpoint(tick.number, memory_of(self.loop))
+        return tick
+
+
+__all__ = ["Service"]
