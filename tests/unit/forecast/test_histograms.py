@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tidegate.forecast.histogram import AutopilotWindow, VpaPercentile
+from tidegate.forecast.histogram import (
+    AUTOPILOT_BUCKETS,
+    AUTOPILOT_PERCENTILE,
+    VPA_PERCENTILE,
+    AutopilotWindow,
+    VpaPercentile,
+)
+from tidegate.forecast.histogram_percentile import CHUNK_SERIES, PercentileHistograms
+from tidegate.forecast.windows import slot_of
 from tidegate.model.resources import Resource
 from tidegate.testing import roster_of, snapshot_of
 
@@ -118,3 +128,161 @@ def test_the_highest_recommendation_of_the_last_hour_holds():
     assert autopilot([*low, (end, 4.0)]) == pytest.approx(0.4)
     high = [(end + 300 * k, 4.0) for k in range(3)]
     assert autopilot([*low, *high]) == pytest.approx(4.0)
+
+
+BUCKETS = 30
+ROUNDING = 1e-9
+"""Of the total weight: a percentile this near to the edge of a bucket may be found on either side."""
+
+
+def by_summing(weights, percentile):
+    """Sum all weights (buckets, ...): the lowest and the highest bucket that may be the percentile's."""
+    cumulated = np.cumsum(weights, axis=0, dtype=np.float64)
+    wanted = percentile * cumulated[-1]
+    slack = ROUNDING * cumulated[-1]
+    return (cumulated >= wanted - slack).argmax(axis=0), (cumulated >= wanted + slack).argmax(axis=0)
+
+
+def assert_found(bucket, weights, percentile):
+    lowest, highest = by_summing(weights, percentile)
+    assert ((lowest <= bucket) & (bucket <= highest)).all()
+
+
+def show_to(histograms, rng, ids, weight, added):
+    """Add a sample to about two thirds of the series, and take back about one in four added before."""
+    histograms.follow(snapshot_of(np.zeros((2, ids.size)), roster=roster_of(ids.size, resources=2, ids=ids)))
+    series = np.flatnonzero(rng.random(2 * ids.size) < 2 / 3)
+    keys = [(int(ids[one % ids.size]), int(one // ids.size)) for one in series]
+    back = [at for at, key in enumerate(keys) if key in added and rng.random() < 1 / 4]
+    taken = [added.pop(keys[at]) for at in back]
+    if taken:
+        bucket, lost = (np.array(part) for part in zip(*taken, strict=True))
+        histograms.add(series[back], bucket.astype(np.int16), -lost.astype(np.float32))
+    bucket = (BUCKETS * rng.beta(0.4, 0.9, series.size)).astype(np.int16)
+    gained = (weight * rng.integers(1, 4, series.size)).astype(np.float32)
+    histograms.add(series, bucket, gained)
+    added.update(zip(keys, zip(bucket.tolist(), gained.tolist(), strict=True), strict=True))
+    histograms.settle()
+
+
+@given(seed=st.integers(0, 2**32 - 1), growth=st.sampled_from([1.0, 1.01, 1.5]))
+def test_the_bucket_is_always_the_one_found_by_summing_all(seed, growth):
+    rng = np.random.default_rng(seed)
+    percentile = np.array([[0.9], [0.5]])
+    histograms = PercentileHistograms(buckets=BUCKETS, percentile=percentile)
+    ids, weight, added = np.arange(6), 1.0, {}
+    for tick in range(40):
+        if rng.random() < 0.15:  # some go, some come, the others change places
+            ids = rng.permutation(9)[: rng.integers(0, 9)]
+            added = {key: value for key, value in added.items() if key[0] in ids}
+        if tick and rng.random() < 0.05:
+            factor = np.float32(1 / weight)
+            histograms.scale(np.full((2, 1), factor))
+            weight, added = 1.0, {key: (bucket, lost * factor) for key, (bucket, lost) in added.items()}
+        if rng.random() < 0.1:
+            state, histograms = (
+                histograms.state(),
+                PercentileHistograms(buckets=BUCKETS, percentile=percentile),
+            )
+            histograms.restore(state)
+        show_to(histograms, rng, ids, weight, added)
+        weights = histograms.state()["weights"]
+        assert_found(histograms.bucket, weights, percentile)
+        np.testing.assert_array_equal(histograms.seen, weights.any(axis=0))
+        weight *= growth
+
+
+def test_more_series_than_are_worked_on_together_are_all_found():
+    number = 2 * CHUNK_SERIES + 10
+    histograms = PercentileHistograms(buckets=BUCKETS, percentile=np.array([[0.9]]))
+    histograms.follow(snapshot_of(np.zeros((1, number)), roster=roster_of(number)))
+    series, there = np.arange(number), (np.arange(number) % BUCKETS).astype(np.int16)
+    for bucket, weight in ((there, 1), (there[::-1], 20)):
+        histograms.add(series, bucket, np.full(number, weight, dtype=np.float32))
+        histograms.settle()
+        np.testing.assert_array_equal(histograms.bucket[0], bucket)
+
+
+def test_sums_that_follow_the_weights_do_not_drift_from_them():
+    # Two half-lives of a thousand samples; a bucket high and one low, so that most samples lie below.
+    rng = np.random.default_rng(1)
+    histograms = PercentileHistograms(buckets=400, percentile=np.array([[0.95]]))
+    snapshot = snapshot_of(np.zeros((1, 50)), roster=roster_of(50))
+    histograms.follow(snapshot)
+    for tick in range(2000):
+        bucket = (400 * rng.beta(0.5, 2, 50)).astype(np.int16)
+        weight = ((bucket + 1) / 400 * 2 ** (tick / 1000)).astype(np.float32)
+        histograms.add(np.arange(50), bucket, weight)
+        histograms.settle()
+        if tick % 50 == 0:
+            lowest, highest = by_summing(histograms.state()["weights"], 0.95)
+            assert (lowest == highest).mean() > 0.9  # the comparison is sharp
+            assert ((lowest <= histograms.bucket) & (histograms.bucket <= highest)).all()
+
+
+BOTH = [Resource.CPU, Resource.MEMORY]
+SOLD = np.array([[4.0], [16e9]])
+
+
+def fleets(rng, ticks):
+    """Two resources of a small fleet: samples get lost, VMs come, go, change places and are resized."""
+    ids, size, seconds = np.arange(5), np.ones(9), MONDAY + 20 * HOUR
+    for _ in range(ticks):
+        if rng.random() < 0.1:
+            ids = rng.permutation(9)[: rng.integers(1, 9)]
+        size[rng.random(9) < 0.05] *= rng.choice([0.5, 2])
+        seconds += int(
+            rng.choice([300, 300, 300, 600, 3 * HOUR, 70 * DAY], p=[0.3, 0.3, 0.2, 0.1, 0.08, 0.02])
+        )
+        capacity = SOLD * size[ids]
+        used = capacity * rng.beta(0.5, 2, capacity.shape) * 1.1
+        used[rng.random(used.shape) < 0.1] = np.nan
+        yield snapshot_of(
+            used,
+            capacity=capacity,
+            roster=roster_of(ids.size, resources=2, ids=ids),
+            resources=BOTH,
+            time_seconds=seconds,
+        )
+
+
+def told(make, seed, ticks=40):
+    """Snapshots of a random fleet and the forecaster that has seen them, now and then a restarted one."""
+    rng = np.random.default_rng(seed)
+    forecaster = make()
+    for snapshot in fleets(rng, ticks):
+        if rng.random() < 0.05:
+            state, forecaster = forecaster.state(), make()
+            forecaster.restore(state)
+        forecaster.observe(snapshot)
+        yield snapshot, forecaster
+
+
+def assert_between(found, lowest, highest):
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(lowest))
+    assert (np.isnan(found) | ((found >= lowest * (1 - 1e-6)) & (found <= highest * (1 + 1e-6)))).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_vpa_forecasts_the_percentile_found_by_summing_all(seed):
+    first = np.array([[0.01], [1e7]])
+    for snapshot, forecaster in told(lambda: VpaPercentile(resources=BOTH), seed):
+        weights = forecaster.state()["weights"]
+        ends = [
+            np.where(weights.any(axis=0), first * (1.05 ** (bucket + 1) - 1) / 0.05, np.nan)
+            for bucket in by_summing(weights, VPA_PERCENTILE)
+        ]
+        assert_between(forecaster.forecast(snapshot).quantiles[-1], *ends)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_autopilot_recommends_the_percentile_found_by_summing_all(seed):
+    percentile = np.array([[AUTOPILOT_PERCENTILE[resource]] for resource in BOTH])
+    for snapshot, forecaster in told(lambda: AutopilotWindow(resources=BOTH, step_seconds=300), seed):
+        state = forecaster.state()
+        weights = state["weights"]
+        needs = [
+            np.where(weights.any(axis=0), (bucket + 1) / AUTOPILOT_BUCKETS * snapshot.capacity, np.nan)
+            for bucket in by_summing(weights, percentile)
+        ]
+        assert_between(state["recommended"][slot_of(snapshot.time_seconds, 300, 12)], *needs)

@@ -64,7 +64,10 @@ class Saving:
         It is done after at most ``ticks`` calls of `next`.
         """
         self._number = number
-        self._state = {name: np.ascontiguousarray(array) for name, array in state.items()}
+        # A number stays one: contiguous copies have at least one axis.
+        self._state = {
+            name: np.ascontiguousarray(array).reshape(array.shape) for name, array in state.items()
+        }
         self._parts = self._cut()
         total = sum(array.nbytes for array in self._state.values())
         self._bytes_per_tick = max(SLICE_BYTES, -(-total // ticks))
