@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.app.registry import PLAIN_MODEL
-from tidegate.app.wiring import simulated
+from tidegate.app.service import Service
+from tidegate.app.wiring import SHADOWS, simulated
+from tidegate.forecast.profile import Profile
+from tidegate.learn.observing import Observing
+from tidegate.model.autonomy import Level
 from tidegate.model.outcome import Phase
 from tidegate.model.plan import Reason
 from tidegate.model.snapshot import in_server_units
@@ -22,8 +27,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.app.resume import Resumed
     from tidegate.drivers.simulated.build import World
     from tidegate.drivers.simulated.fleet import SimulatedFleet
+    from tidegate.journal.sql.opening import Location
+    from tidegate.journal.sql.writer import SqlJournal
     from tidegate.model.resources import Resource
     from tidegate.model.tick import Tick
     from tidegate.ports import Scorer
@@ -32,6 +40,8 @@ SHADOW_POLICY: Final = "tidegate"
 SHADOW_NAME: Final = "recent peak, calibrated margin"
 """What runs in the shadow: our policy with its forecast switched off. It places shares on hosts and cards
 alike, so that the difference is what prediction does."""
+WARM_UP_SECONDS: Final = 86_400
+"""What the policy without a forecast is shown of the time before a journal goes on."""
 MOVER_RATIO_MIN: Final = 0.05
 """Changes of less than this share of a workload's capacity are not worth showing."""
 MOVERS_PER_TICK: Final = 3
@@ -85,8 +95,16 @@ class Mover:
 class SideBySide:
     """Two loops over two fleets that were started from one world; each tick turns both."""
 
-    def __init__(self, world: World, *, policy_name: str, seed: int, scorer: Scorer) -> None:
-        """Stand before the first step.
+    def __init__(
+        self,
+        world: World,
+        *,
+        policy_name: str,
+        seed: int,
+        scorer: Scorer,
+        journal: SqlJournal | None = None,
+    ) -> None:
+        """Stand before the first step; with a journal, the policy's ticks go there.
 
         Raises:
             InputError: nobody goes by the policy's name.
@@ -95,7 +113,19 @@ class SideBySide:
         self.world = world
         self.policy_name, self.shadow_name = policy_name, SHADOW_NAME
         self.fleet, self._shadow_fleet = world.start(), world.start()
-        self._loop = simulated(world, self.fleet, policy_name=policy_name, seed=seed, scorer=scorer)
+        profile = Profile(step_seconds=world.trace.step_seconds)
+        self._loop = simulated(
+            world,
+            self.fleet,
+            policy_name=policy_name,
+            seed=seed,
+            scorer=scorer,
+            journal=journal,
+            learner=None if journal is None else Observing(profile, profile),
+            autonomy=None if journal is None else journal.controls(Level.AUTO).autonomy,
+            league=journal is not None,
+        )
+        self._service = None if journal is None else Service(loop=self._loop, journal=journal)
         self._shadow = simulated(
             world, self._shadow_fleet, policy_name=SHADOW_POLICY, seed=seed, model=PLAIN_MODEL
         )
@@ -105,6 +135,26 @@ class SideBySide:
         self.totals, self.shadow_totals = Totals(resources), Totals(resources)
         self.movers: deque[Mover] = deque(maxlen=MOVERS_MAX)
         self.last: Tick | None = None
+        self.ticks = 0
+        """Turned since this start."""
+
+    def go_on(self, where: Location) -> Resumed | None:
+        """Go on from the journal; None at the first start.
+
+        Raises:
+            InputError: the journal's last step is not one of the trace.
+            TidegateError: a part of the journal that is needed is missing or damaged.
+
+        """
+        resumed = None if self._service is None else self._service.go_on(where)
+        if resumed is not None:
+            self.fleet.go_on(resumed.last)
+            step = self.world.trace.ticks - self.fleet.ticks_left
+            warm_up = min(step, WARM_UP_SECONDS // self.world.trace.step_seconds)
+            self._shadow_fleet.skip(step - warm_up)
+            for _ in range(warm_up):
+                self._shadow.tick()
+        return resumed
 
     def tick(self) -> Tick:
         """Turn both loops once and return the policy's tick.
@@ -113,12 +163,34 @@ class SideBySide:
             InputError: the trace has no further step.
 
         """
-        tick = self._loop.tick()
+        tick = self._loop.tick() if self._service is None else self._service.tick()
         self.totals.add(tick, self.fleet)
         self.shadow_totals.add(self._shadow.tick(), self._shadow_fleet)
         self.movers.extendleft(reversed(biggest_movers(tick)))
         self.last = tick
+        self.ticks += 1
         return tick
+
+
+def identity_of(world: World, *, policy_name: str, seed: int) -> dict[str, str]:
+    """Return what a journal of a simulated fleet is of: another fleet's can't be gone on from."""
+    roster = world.fleet.roster
+    digest = hashlib.blake2b(digest_size=8)
+    for values in (
+        world.trace.used,
+        world.trace.capacity,
+        roster.violation_rate,
+        roster.floor,
+        roster.priority,
+    ):
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    return {
+        "loop": "simulated",
+        "fleet": f"{world.trace.name} ({digest.hexdigest()})",
+        "policy": policy_name,
+        "seed": str(seed),
+        "league": ",".join((policy_name, *SHADOWS)),
+    }
 
 
 def biggest_movers(tick: Tick) -> Sequence[Mover]:
@@ -152,4 +224,4 @@ def _wanted_in_all(tick: Tick) -> NDArray[np.float32]:
     return in_server_units(wanted, tick.snapshot)
 
 
-__all__ = ["Mover", "SideBySide", "Totals", "biggest_movers"]
+__all__ = ["Mover", "SideBySide", "Totals", "biggest_movers", "identity_of"]

@@ -167,6 +167,7 @@ def local(
     step_seconds: int,
     seed: int = 0,
     journal: Journal | None = None,
+    learner: Learner | None = None,
     stopwatch: Stopwatch | None = None,
     limits: GuardLimits | None = None,
     autonomy: Callable[[], Autonomy] | None = None,
@@ -189,7 +190,7 @@ def local(
         difference=difference,
         actuator=server,
         journal=journal or NothingJournal(),
-        learner=NothingLearner(),
+        learner=learner or NothingLearner(),
         stopwatch=stopwatch,
     )
 

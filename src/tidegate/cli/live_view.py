@@ -33,7 +33,7 @@ BARS: Final = (10, 8, 6, 4)
 """Widths a resource's bar may have, widest first."""
 CELL_WIDTH: Final = 13
 """Room for ``use/grant/allocatable`` and the gap to the next column."""
-STAGES: Final = ("telemetry", "forecast", "score", "plan", "guard", "actuate", "journal", "learn")
+STAGES: Final = ("telemetry", "forecast", "score", "plan", "shadow", "guard", "actuate", "journal", "learn")
 FIXED_LINES: Final = 12
 """Lines of a screen that are always there, beside places, resources and movers."""
 
@@ -85,7 +85,7 @@ def screen(
         _both(run),
         "",
         _movers(list(run.movers), movers, width),
-        _stages(stages, width),
+        stages_text(stages, width),
     )
 
 
@@ -106,7 +106,7 @@ def line(run: SideBySide, tick: Tick) -> str:
 
 def summary(run: SideBySide, *, why: str, seconds: float) -> Group:
     """Return what there is to say at the end."""
-    ticks = 0 if run.last is None else run.last.number + 1
+    ticks = run.ticks
     span = ticks * run.world.trace.step_seconds / 3600
     said = f"{why} after {ticks} ticks ({span:.4g} simulated hours) in {seconds:.1f} s."
     if ticks == 0:
@@ -194,7 +194,7 @@ def _score(run: SideBySide, tick: Tick, place: int) -> Text:
     value = float(tick.scores.value[at[0]])
     filled = round(value / 100 * SCORE_BAR)
     return Text.assemble(
-        ("█" * filled, _heat(value / 100)), ("·" * (SCORE_BAR - filled), "bright_black"), f" {value:3.0f}"
+        ("█" * filled, heat(value / 100)), ("·" * (SCORE_BAR - filled), "bright_black"), f" {value:3.0f}"
     )
 
 
@@ -203,16 +203,16 @@ def _cell(used: float, granted: float, allocatable: float, unit: Unit, bar: int)
     whole = allocatable if 0 < allocatable < float("inf") else max(granted, used, 1e-9)
     solid = min(bar, round(used / whole * bar))
     shaded = max(0, min(bar, round(granted / whole * bar)) - solid)
-    amounts = "/".join(_short(amount / unit.factor) for amount in (used, granted, allocatable))
+    amounts = "/".join(short(amount / unit.factor) for amount in (used, granted, allocatable))
     return Text.assemble(
-        ("█" * solid, _heat(used / whole)),
+        ("█" * solid, heat(used / whole)),
         ("▒" * shaded, "blue"),
         ("·" * (bar - solid - shaded), "bright_black"),
         f" {amounts}",
     )
 
 
-def _short(amount: float) -> str:
+def short(amount: float) -> str:
     """Three digits at most, as in 0.4, 7.5, 31, 512, 14k."""
     if amount == float("inf"):
         return "∞"
@@ -221,7 +221,8 @@ def _short(amount: float) -> str:
     return f"{amount:.0f}" if amount >= 9.95 or amount == 0 else f"{amount:.1f}"
 
 
-def _heat(ratio: float) -> str:
+def heat(ratio: float) -> str:
+    """Return the colour of how full something is."""
     return "red" if ratio >= HOT_RATIO else "yellow" if ratio >= WARM_RATIO else "green"
 
 
@@ -260,7 +261,7 @@ def _movers(movers: Sequence[Mover], shown: int, width: int) -> RenderableType:
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for mover in movers[:shown]:
         unit = UNITS[mover.resource]
-        amounts = [_short(amount / unit.fine_factor) for amount in (mover.amount_from, mover.amount_to)]
+        amounts = [short(amount / unit.fine_factor) for amount in (mover.amount_from, mover.amount_to)]
         grows = mover.amount_to > mover.amount_from
         table.add_row(
             Text(f"{datetime.fromtimestamp(mover.time_seconds, tz=UTC):%H:%M}", style="dim"),
@@ -276,10 +277,11 @@ def _movers(movers: Sequence[Mover], shown: int, width: int) -> RenderableType:
     return Group(Text("biggest changes of the last ticks", style="bold"), table)
 
 
-def _stages(stages: Mapping[str, float], width: int) -> Text:
+def stages_text(stages: Mapping[str, float], width: int) -> Text:
+    """Return what each stage of a tick takes, in one line of at most ``width``."""
     parts = [f"{name} {stages[name] * 1000:.1f}" for name in STAGES if name in stages]
     whole = f"ms per tick {sum(stages.values()) * 1000:.1f}: " + "  ".join(parts)
     return Text(whole[:width], style="dim", no_wrap=True, overflow="ellipsis")
 
 
-__all__ = ["Header", "line", "screen", "summary"]
+__all__ = ["UNITS", "Header", "heat", "line", "screen", "short", "stages_text", "summary"]

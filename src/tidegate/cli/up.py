@@ -1,18 +1,17 @@
-"""`tidegate up`: everything on this machine, against a simulated fleet, to watch.
+"""`tidegate up`: everything on this machine: a simulated fleet to watch, and this very machine.
 
-A policy and the safe baseline run side by side over the same world; the terminal shows both.
+A policy and the safe baseline run side by side over the simulated world; this machine is observed, and
+acted on only where its owner said so. Both keep a journal and go on from it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import signal
 import sys
-import time
-from collections import deque
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,32 +21,41 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from tidegate.app.side_by_side import SideBySide
+from tidegate.app.machine import MachineOptions, running
+from tidegate.app.side_by_side import SideBySide, identity_of
+from tidegate.app.state import MACHINE, SIMULATED, state_folder
 from tidegate.app.threads import one_blas_thread
+from tidegate.cli.durations import parse_duration_seconds
 from tidegate.cli.files import check_writable, write_atomically
-from tidegate.cli.live_view import Header, line, screen, summary
+from tidegate.cli.live_view import Header
 from tidegate.cli.numbers import checked_seed
+from tidegate.cli.turning import stopped_by_signals, turn_all
+from tidegate.cli.watched import Board, WatchedFleet, WatchedMachine
 from tidegate.cli.worlds import made_world
 from tidegate.drivers.simulated.build import read_scenario
+from tidegate.journal.sql.opening import location, moved_aside
+from tidegate.journal.sql.writer import is_of, opened
+from tidegate.model.autonomy import level
 from tidegate.model.errors import InputError
 from tidegate.score.card_pressure import CardPressure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import FrameType
+    from collections.abc import Sequence
 
+    from tidegate.app.machine import Machine
     from tidegate.app.metrics import StageMetrics
-    from tidegate.model.tick import Tick
+    from tidegate.drivers.simulated.build import World
+    from tidegate.journal.sql.opening import Location
 
-FRAMES_PER_SECOND_MAX = 10
-NAP_SECONDS_MAX = 0.1
-"""Longest wait without looking whether to end."""
-LINE_EVERY_TICKS = 12
-"""How often a plain line is written where there is no terminal: an hour of 5-minute steps."""
-STAGES_OVER_TICKS = 20
-"""Stage times shown are means over so many ticks."""
 SVG_SIZE = (124, 36)
-"""Columns and rows of a saved view."""
+"""Columns and rows of a saved view of the simulated fleet."""
+
+
+class Only(StrEnum):
+    """What to run alone."""
+
+    SIMULATED = "simulated"
+    MACHINE = "machine"
 
 
 def command(
@@ -55,6 +63,7 @@ def command(
         list[Path] | None, typer.Option(help="Your own trace; the installed series by default. Repeatable.")
     ] = None,
     scenario: Annotated[Path | None, typer.Option(help="Scenario TOML; one comes with Tidegate.")] = None,
+    only: Annotated[Only | None, typer.Option(help="Run one of the two alone.")] = None,
     policy: Annotated[str, typer.Option(help="Policy to watch.")] = "tidegate",
     sla: Annotated[
         float | None, typer.Option(help="Share of samples that may run short, for every class of workloads.")
@@ -62,8 +71,25 @@ def command(
     seed: Annotated[
         int | None, typer.Option(help="Seed instead of the scenario's.", min=0, callback=checked_seed)
     ] = None,
-    speed: Annotated[float, typer.Option(help="Ticks per second; 0: as fast as it goes.", min=0)] = 10.0,
+    speed: Annotated[
+        float, typer.Option(help="Simulated ticks per second; 0: as fast as it goes.", min=0)
+    ] = 10.0,
+    step: Annotated[str, typer.Option(help="How often this machine is looked at, like 1s.")] = "1s",
     ticks: Annotated[int | None, typer.Option(help="End after so many ticks.", min=1)] = None,
+    act: Annotated[
+        bool, typer.Option("--act", help="Set limits of workloads whose autonomy is auto; needs root.")
+    ] = False,
+    autonomy: Annotated[
+        str, typer.Option(help="Autonomy of this machine's workloads that no rule names.")
+    ] = "observe",
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(help="Which cgroups or process groups are workloads, by pattern. Repeatable."),
+    ] = None,
+    journal: Annotated[
+        str | None, typer.Option(help="Journal: a file, or a postgresql URL; with --only.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; the journal is moved aside.")] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write the figures here at the end, for machines.")
     ] = None,
@@ -72,37 +98,52 @@ def command(
     ] = None,
     svg: Annotated[Path | None, typer.Option(hidden=True, help="Save the last view here.")] = None,
 ) -> None:
-    """Watch Tidegate run a simulated fleet, with prediction and without; Ctrl-C ends."""
-    console = Console()
+    """Watch a simulated fleet with prediction and without, and this very machine; Ctrl-C ends."""
     check_writable(json, svg)
-    if math.isnan(speed):
-        raise InputError("--speed nan is no number of ticks per second; give one of 0 or more")
-    wanted = read_scenario(scenario)
-    used_seed = wanted.seed if seed is None else seed
-    world = made_world(wanted, trace or (), scenario=scenario, step_seconds=None, sla=sla, seed=used_seed)
-    run = SideBySide(world, policy_name=policy, seed=used_seed, scorer=CardPressure())
-    header = Header(
-        scenario="default scenario" if scenario is None else scenario.stem,
+    _check(only, speed, journal, act=act)
+    asked = MachineOptions(
         policy=policy,
-        sla=_sla_text(world.fleet.roster.violation_rate.tolist()),
-        speed=f"{speed:g} ticks/s" if speed else "full speed",
+        step_seconds=parse_duration_seconds(step),
+        acts=act,
+        chosen=tuple(workload or ()),
+        autonomy=level(autonomy),
+        violation_rate=0.01 if sla is None else sla,
+        seed=seed or 0,
     )
+    wanted = (
+        None if only is Only.MACHINE else _wanted(scenario, trace or (), policy=policy, sla=sla, seed=seed)
+    )
+    fleet: WatchedFleet | None = None
+    machine: WatchedMachine | None = None
     with ExitStack() as stack:
         stack.enter_context(one_blas_thread())
-        stop = stack.enter_context(_stopped_by_signals())
-        served = None if metrics is None else _served(metrics, stack)
-        watch = stack.enter_context(_watch(console, run, header))
-        pace = _Pace(0.0 if speed == 0 else 1 / speed)
-        started = time.monotonic()
-        _turn(run, watch, pace, stop, min(world.trace.ticks, ticks or world.trace.ticks), served)
-        seconds = time.monotonic() - started
+        stop = stack.enter_context(stopped_by_signals())
+        board = Board(Console(), None, None)
+        if wanted is not None:
+            run = _gone_on(
+                wanted, _location(journal, SIMULATED), stack, fresh=fresh, named=journal is not None
+            )
+            fleet = WatchedFleet(board, run, wanted.header(speed), ticks_per_second=speed, ticks=ticks)
+        if only is not Only.SIMULATED:
+            where = _location(journal, MACHINE)
+            if fresh:
+                _move_aside(where)
+            mine = stack.enter_context(running(where, asked))
+            machine = WatchedMachine(board, mine, ticks=ticks if only is Only.MACHINE else None)
+        _light(board, metrics, stack)
+        turn_all([loop for loop in (fleet, machine) if loop is not None], stop)
     why = f"Stopped by {stop.name}" if stop.name else "Done"
-    console.print(summary(run, why=why, seconds=seconds))
+    content: dict[str, object] = {}
+    if fleet is not None and wanted is not None:
+        board.console.print(fleet.summary(why))
+        content = figures(fleet.run, seed=wanted.seed, sla=sla, seconds=fleet.seconds)
+        if svg is not None:
+            write_atomically(svg, _svg(fleet).encode())
+    if machine is not None:
+        board.console.print(machine.summary())
+        content["machine"] = machine_figures(machine.machine)
     if json is not None:
-        content = figures(run, seed=used_seed, sla=sla, seconds=seconds)
         write_atomically(json, msgspec.json.format(msgspec.json.encode(content)))
-    if svg is not None and run.last is not None:
-        write_atomically(svg, _svg(run, run.last, header, watch.stages()).encode())
 
 
 def figures(run: SideBySide, *, seed: int, sla: float | None, seconds: float) -> dict[str, object]:
@@ -128,7 +169,7 @@ def figures(run: SideBySide, *, seed: int, sla: float | None, seconds: float) ->
         "vms": len(run.world.trace.vms),
         "servers": int((~places.is_card).sum()),
         "cards": int(places.is_card.sum()),
-        "ticks": 0 if run.last is None else run.last.number + 1,
+        "ticks": run.ticks,
         "step_seconds": run.world.trace.step_seconds,
         "seed": seed,
         "sla": sla,
@@ -137,98 +178,103 @@ def figures(run: SideBySide, *, seed: int, sla: float | None, seconds: float) ->
     }
 
 
-@dataclass(slots=True)
-class _Stop:
-    """Whether to end, and on whose word."""
-
-    name: str | None = None
-
-    def note(self, number: int, _frame: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[_Stop]:
-    """Let SIGINT and SIGTERM end the run after the tick under way, until the context is left."""
-    stop = _Stop()
-    before = {number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Pace:
-    """Waits so that ticks come at most so often; a late tick is not caught up."""
-
-    def __init__(self, seconds_per_tick: float) -> None:
-        self._seconds = seconds_per_tick
-        self._due = time.monotonic()
-
-    def wait(self, stop: _Stop) -> None:
-        """Return when the next tick is due, or within `NAP_SECONDS_MAX` of being stopped."""
-        now = time.monotonic()
-        self._due = max(self._due + self._seconds, now)
-        while stop.name is None and now < self._due:
-            time.sleep(min(self._due - now, NAP_SECONDS_MAX))
-            now = time.monotonic()
+def machine_figures(machine: Machine) -> dict[str, object]:
+    """Return this machine's figures in the form that machines read: since this start, league of today."""
+    resources = machine.server.resources
+    behaviour = machine.server.behaviour
+    return {
+        "policy": machine.options.policy,
+        "ticks": machine.ticks,
+        "step_seconds": machine.options.step_seconds,
+        "workloads": 0 if machine.last is None else len(machine.last.snapshot.roster),
+        "throttled_seconds": {}
+        if behaviour is None
+        else {
+            name: float(seconds)
+            for name, seconds in zip(behaviour.roster.names, behaviour.throttled_seconds_total, strict=True)
+            if math.isfinite(seconds)
+        },
+        "policies": [
+            {"name": standing.policy, "resource": resource.label}
+            | {
+                "samples": standing.samples,
+                "violation_ratio": standing.violation_ratio,
+                "reserved_ratio": standing.reserved_ratio,
+                "regret_ratio": standing.regret_ratio,
+            }
+            for row, resource in enumerate(resources)
+            for standing in (machine.company.league.standings(row) if machine.last else ())
+        ],
+    }
 
 
-@dataclass(slots=True)
-class _Watch:
-    """Shows ticks: on a live screen, or as a plain line now and then."""
-
-    console: Console
-    run: SideBySide
-    header: Header
-    live: Live | None
-    _shown_seconds: float = 0.0
-    _recent: deque[Mapping[str, float]] = field(default_factory=lambda: deque(maxlen=STAGES_OVER_TICKS))
-
-    def show(self, tick: Tick, *, last: bool) -> None:
-        """Show a tick, unless the one before was shown too short a time ago."""
-        self._recent.append(tick.stage_seconds)
-        if self.live is None:
-            if last or tick.number % LINE_EVERY_TICKS == 0:
-                self.console.print(line(self.run, tick), soft_wrap=True, highlight=False, markup=False)
-            return
-        now = time.monotonic()
-        if not last and now - self._shown_seconds < 1 / FRAMES_PER_SECOND_MAX:
-            return
-        self._shown_seconds = now
-        view = screen(self.run, tick, self.header, self.stages(), self.console.size)
-        self.live.update(view, refresh=True)
-
-    def stages(self) -> dict[str, float]:
-        """Return the mean seconds of each stage over the last ticks."""
-        names = dict.fromkeys(name for stages in self._recent for name in stages)
-        return {name: sum(of.get(name, 0.0) for of in self._recent) / len(self._recent) for name in names}
+def _check(only: Only | None, speed: float, journal: str | None, *, act: bool) -> None:
+    if math.isnan(speed):
+        raise InputError("--speed nan is no number of ticks per second; give one of 0 or more")
+    if journal is not None and only is None:
+        raise InputError("--journal is one loop's; add --only machine or --only simulated")
+    if act and only is Only.SIMULATED:
+        raise InputError("--act is for this machine; leave out --only simulated")
 
 
-@contextmanager
-def _watch(console: Console, run: SideBySide, header: Header) -> Iterator[_Watch]:
-    if not console.is_terminal:
-        yield _Watch(console, run, header, None)
-        return
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        yield _Watch(console, run, header, live)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The simulated run that was asked for."""
+
+    world: World
+    scenario: str
+    policy: str
+    seed: int
+
+    def header(self, speed: float) -> Header:
+        return Header(
+            scenario=self.scenario,
+            policy=self.policy,
+            sla=_sla_text(self.world.fleet.roster.violation_rate.tolist()),
+            speed=f"{speed:g} ticks/s" if speed else "full speed",
+        )
 
 
-def _turn(
-    run: SideBySide, watch: _Watch, pace: _Pace, stop: _Stop, ticks: int, metrics: StageMetrics | None
-) -> None:
-    """Turn the loops until they have made ``ticks`` or somebody ends them."""
-    for number in range(ticks):
-        if stop.name is not None:
-            return
-        tick = run.tick()
-        if metrics is not None:
-            metrics.add(tick.stage_seconds)
-        last = number == ticks - 1
-        watch.show(tick, last=last)
-        if not last:
-            pace.wait(stop)
+def _wanted(
+    scenario: Path | None, traces: Sequence[Path], *, policy: str, sla: float | None, seed: int | None
+) -> _Wanted:
+    read = read_scenario(scenario)
+    used_seed = read.seed if seed is None else seed
+    world = made_world(read, traces, scenario=scenario, step_seconds=None, sla=sla, seed=used_seed)
+    name = "default scenario" if scenario is None else scenario.stem
+    return _Wanted(world=world, scenario=name, policy=policy, seed=used_seed)
+
+
+def _gone_on(wanted: _Wanted, where: Location, stack: ExitStack, *, fresh: bool, named: bool) -> SideBySide:
+    """Return the run, gone on from its journal; one of another fleet is moved aside unless it was named."""
+    identity = identity_of(wanted.world, policy_name=wanted.policy, seed=wanted.seed)
+    if fresh or not (named or is_of(where, identity)):
+        _move_aside(where)
+    journal = stack.enter_context(opened(where, identity))
+    run = SideBySide(
+        wanted.world, policy_name=wanted.policy, seed=wanted.seed, scorer=CardPressure(), journal=journal
+    )
+    run.go_on(where)
+    if run.fleet.ticks_left == 0:
+        raise InputError(f"the journal {where.name} has reached the trace's end; begin anew with --fresh")
+    return run
+
+
+def _location(journal: str | None, name: str) -> Location:
+    return location(str(state_folder() / name) if journal is None else journal)
+
+
+def _move_aside(where: Location) -> None:
+    aside = moved_aside(where)
+    if aside is not None:
+        sys.stderr.write(f"the journal before this one is now {aside}\n")
+
+
+def _light(board: Board, metrics: int | None, stack: ExitStack) -> None:
+    """Show what is to come live, where there is a terminal, and to Prometheus, where that was asked for."""
+    board.metrics = None if metrics is None else _served(metrics, stack)
+    if board.console.is_terminal:
+        board.live = stack.enter_context(Live(console=board.console, screen=True, auto_refresh=False))
 
 
 def _served(port: int, stack: ExitStack) -> StageMetrics:
@@ -245,7 +291,7 @@ def _sla_text(rates: list[float]) -> str:
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
-def _svg(run: SideBySide, tick: Tick, header: Header, stages: Mapping[str, float]) -> str:
+def _svg(fleet: WatchedFleet) -> str:
     columns, rows = SVG_SIZE
     console = Console(
         record=True,
@@ -255,9 +301,9 @@ def _svg(run: SideBySide, tick: Tick, header: Header, stages: Mapping[str, float
         force_terminal=True,
         color_system="truecolor",
     )
-    console.print(screen(run, tick, header, stages, SVG_SIZE))
+    console.print(fleet.drawn(SVG_SIZE))
     # A picture fetches nothing: the font is whatever monospace the reader has.
     return re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="tidegate up"), flags=re.DOTALL)
 
 
-__all__ = ["command", "figures"]
+__all__ = ["command", "figures", "machine_figures"]

@@ -145,6 +145,10 @@ class SimulatedFleet:
         self._card = last.card
         self._cards = self._membership(last.card)
 
+    def skip(self, ticks: int) -> None:
+        """Leave out the next steps; nobody is there during them."""
+        self._tick += ticks
+
     def now_seconds(self) -> int:
         """Return the end of the step last read."""
         return self._trace.start_seconds + (self._tick + 1) * self._trace.step_seconds

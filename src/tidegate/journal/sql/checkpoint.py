@@ -110,7 +110,7 @@ class Saving:
         for name, array in self._state.items():
             flat = array.reshape(-1)
             # Whole rows of the first axis where several fit: rows are slots of time, and few change.
-            row = max(1, flat.size // max(array.shape[0], 1)) if array.ndim > 1 else 1
+            row = max(1, array[:1].size) if array.ndim > 1 else 1
             entries = max(1, SLICE_BYTES // array.itemsize)
             step = max(row, entries // row * row) if row <= entries else entries
             for start in range(0, flat.size, step):

@@ -137,6 +137,35 @@ def writing(where: Location) -> Iterator[sa.Engine]:
             engine.dispose()
 
 
+def moved_aside(where: Location) -> str | None:
+    """Rename a journal's files, so that a new one can begin; return its new name, None if there was none.
+
+    The one that was moved aside before is replaced.
+
+    Raises:
+        InputError: it is in use, or not a file.
+
+    """
+    path = where.path
+    if path is None:
+        raise InputError(f"{where.name} can't be moved aside; make a new database, or drop its tables")
+    if not path.exists():
+        return None
+    aside = path.with_name(f"{path.stem}.before{path.suffix}")
+    try:
+        with path.with_name(path.name + ".lock").open("a") as lock:
+            _lock(lock, path)
+            for end in ("", "-wal", "-shm"):
+                path.with_name(aside.name + end).unlink(missing_ok=True)
+                if path.with_name(path.name + end).exists():
+                    path.with_name(path.name + end).rename(path.with_name(aside.name + end))
+    except OSError as error:
+        raise InputError(
+            f"the journal {path} can't be moved aside: {error.strerror}; name another with --journal"
+        ) from error
+    return str(aside)
+
+
 @contextmanager
 def steering(where: Location) -> Iterator[sa.Engine]:
     """Lend an engine that writes beside a loop that may be running; the journal is made if there is none.
@@ -280,4 +309,4 @@ def told(where: Location) -> Iterator[None]:
         raise TidegateError(f"the journal {where.name} can't be used: {reason}") from error
 
 
-__all__ = ["REVISIONS", "Location", "location", "reading", "steering", "told", "writing"]
+__all__ = ["REVISIONS", "Location", "location", "moved_aside", "reading", "steering", "told", "writing"]

@@ -23,7 +23,7 @@ from tidegate.journal.samples import FleetRecord
 from tidegate.journal.sql import tables
 from tidegate.journal.sql.checkpoint import Saving, manifest_decoded
 from tidegate.journal.sql.controls import Controls
-from tidegate.journal.sql.opening import Location, told, writing
+from tidegate.journal.sql.opening import Location, reading, told, writing
 from tidegate.journal.sql.retention import Retention, prune
 from tidegate.model.columns import Column, Columns, prefixed, under
 from tidegate.model.errors import InputError
@@ -213,19 +213,45 @@ def opened(
         yield SqlJournal(engine, where, retention or Retention())
 
 
+def is_of(where: Location, identity: Mapping[str, str]) -> bool:
+    """Return whether a loop may go on from a journal: there is none yet, or it is that loop's.
+
+    Raises:
+        TidegateError: it is damaged, newer, or can't be reached.
+
+    """
+    if where.path is not None and not (where.path.exists() and where.path.stat().st_size):
+        return True
+    engine = reading(where)
+    try:
+        with told(where), engine.connect() as connection:
+            return _conflict(_identity(connection), identity) is None
+    finally:
+        engine.dispose()
+
+
 def _require_identity(engine: sa.Engine, where: Location, identity: Mapping[str, str]) -> None:
     with told(where), engine.begin() as connection:
-        kept = connection.execute(sa.select(tables.identity.c.name, tables.identity.c.value)).all()
-        held = {str(row[0]): str(row[1]) for row in kept}
-        for name, value in identity.items():
-            if held.get(name, value) != value:
-                raise InputError(
-                    f"the journal {where.name} is of {name} {held[name]}, not {value}; "
-                    "begin a new one with --fresh, or name another with --journal"
-                )
+        held = _identity(connection)
+        conflict = _conflict(held, identity)
+        if conflict is not None:
+            raise InputError(
+                f"the journal {where.name} is of {conflict} {held[conflict]}, not {identity[conflict]}; "
+                "begin a new one with --fresh, or name another with --journal"
+            )
         fresh = [{"name": name, "value": value} for name, value in identity.items() if name not in held]
         if fresh:
             connection.execute(tables.identity.insert(), fresh)
+
+
+def _identity(connection: sa.Connection) -> dict[str, str]:
+    kept = connection.execute(sa.select(tables.identity.c.name, tables.identity.c.value)).all()
+    return {str(row[0]): str(row[1]) for row in kept}
+
+
+def _conflict(held: Mapping[str, str], identity: Mapping[str, str]) -> str | None:
+    """Return a name under which a journal holds another value."""
+    return next((name for name, value in identity.items() if held.get(name, value) != value), None)
 
 
 def _slices_needed(connection: sa.Connection) -> set[bytes]:
@@ -246,4 +272,4 @@ def _drop(connection: sa.Connection, digests: set[bytes]) -> None:
         connection.execute(gone, [{"gone": digest} for digest in sorted(digests)])
 
 
-__all__ = ["SqlJournal", "Written", "opened"]
+__all__ = ["SqlJournal", "Written", "is_of", "opened"]

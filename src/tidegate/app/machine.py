@@ -1,0 +1,170 @@
+"""This very machine, watched and, where its owner agrees, acted on: a loop with its journal."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tidegate.app.registry import LIVE
+from tidegate.app.service import Service
+from tidegate.app.wiring import SHADOWS, local
+from tidegate.drivers.local.ledger import LEDGER_PATH
+from tidegate.drivers.local.server import LocalServer
+from tidegate.forecast.profile import Profile
+from tidegate.journal.sql.writer import opened
+from tidegate.learn.observing import Observing
+from tidegate.model.autonomy import Level
+from tidegate.plan.shadows import Shadows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tidegate.app.resume import Resumed
+    from tidegate.drivers.local.ledger import Released
+    from tidegate.journal.sql.opening import Location
+    from tidegate.journal.sql.writer import SqlJournal
+    from tidegate.model.autonomy import Autonomy
+    from tidegate.model.tick import Tick
+
+EVERYONE: Final = ("*",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineOptions:
+    """How a machine is run."""
+
+    policy: str = "tidegate"
+    model: str = LIVE
+    step_seconds: int = 1
+    acts: bool = False
+    """Whether limits of those whose autonomy is `auto` are set; needs root."""
+    chosen: tuple[str, ...] = ()
+    """Which workloads there are, by pattern; the usual ones without any."""
+    autonomy: Level = Level.OBSERVE
+    """Of whom no rule names."""
+    violation_rate: float = 0.01
+    seed: int = 0
+    ledger: Path = LEDGER_PATH
+    """Where the owner's settings are noted before they are changed."""
+
+
+class Machine:
+    """Turns the loop of this machine; `running` makes one."""
+
+    def __init__(self, server: LocalServer, journal: SqlJournal, options: MachineOptions) -> None:
+        """Stand before the first tick.
+
+        Raises:
+            InputError: nobody goes by the policy's name.
+
+        """
+        self.server, self.options = server, options
+        self._controls = journal.controls(options.autonomy)
+        self._journal = journal
+        profile = Profile(step_seconds=options.step_seconds)
+        loop = local(
+            server,
+            policy_name=options.policy,
+            model=options.model,
+            step_seconds=options.step_seconds,
+            seed=options.seed,
+            journal=journal,
+            learner=Observing(profile, profile),
+            autonomy=self.autonomy,
+        )
+        self._service = Service(loop=loop, journal=journal)
+        self.resumed: Resumed | None = None
+        self.last: Tick | None = None
+        self.ticks = 0
+        self.short = np.zeros(len(server.resources), dtype=np.int64)
+        """Samples that ran short since this start (resources,)."""
+        self.samples = np.zeros(len(server.resources), dtype=np.int64)
+
+    @property
+    def company(self) -> Shadows:
+        """Who runs in the policy's shadow."""
+        planner = self._service.loop.planner
+        assert isinstance(planner, Shadows), "a machine's policy is always in company"
+        return planner
+
+    def autonomy(self) -> Autonomy:
+        """Return how far it may go with whom, as of now."""
+        return self._controls.autonomy()
+
+    def go_on(self, where: Location) -> Resumed | None:
+        """Go on from the journal; None at the first start.
+
+        Raises:
+            TidegateError: a part of the journal that is needed is missing or damaged.
+
+        """
+        self.resumed = self._service.go_on(where)
+        return self.resumed
+
+    def tick(self) -> Tick:
+        """Turn once."""
+        tick = self._service.tick()
+        present = ~np.isnan(tick.snapshot.used)
+        self.short += (tick.snapshot.pressed & present).sum(axis=1)
+        self.samples += present.sum(axis=1)
+        self.last = tick
+        self.ticks += 1
+        return tick
+
+    def tell(self, kind: str, sentence: str) -> None:
+        """Note something a person should know in the journal."""
+        self._journal.event(self.server.now_seconds(), kind, sentence)
+
+
+@contextmanager
+def running(where: Location, options: MachineOptions) -> Iterator[Machine]:
+    """Lend this machine's loop, gone on from its journal; the owner's settings are back at the end.
+
+    Raises:
+        InputError: the journal is another loop's or in use, or acting is not possible here.
+        TidegateError: the journal is damaged or newer, or a setting can't be put back.
+
+    """
+    with (
+        LocalServer(
+            step_seconds=options.step_seconds,
+            chosen=options.chosen,
+            act=EVERYONE if options.acts else (),
+            violation_rate=options.violation_rate,
+            ledger_path=options.ledger,
+        ) as server,
+        opened(where, _identity(server, options)) as journal,
+    ):
+        machine = Machine(server, journal, options)
+        machine.go_on(where)
+        machine.tell("started", f"started with policy {options.policy}, step {options.step_seconds} s")
+        _tell_released(machine, server.released, "at the start, left by a process that did not end well")
+        try:
+            yield machine
+        finally:
+            _tell_released(machine, server.close(), "at the end")
+            machine.tell("stopped", f"stopped after {machine.ticks} ticks")
+
+
+def _identity(server: LocalServer, options: MachineOptions) -> dict[str, str]:
+    return {
+        "loop": "machine",
+        "policy": options.policy,
+        "model": options.model,
+        "step": f"{options.step_seconds} s",
+        "resources": ",".join(resource.label for resource in server.resources),
+        "seed": str(options.seed),
+        "league": ",".join((options.policy, *SHADOWS)),
+    }
+
+
+def _tell_released(machine: Machine, released: Released, when: str) -> None:
+    if released.restored:
+        machine.tell("released", f"gave back {len(released.restored)} settings {when}")
+
+
+__all__ = ["Machine", "MachineOptions", "running"]

@@ -1,0 +1,82 @@
+"""Turns loops when they are due, until they are done or somebody ends them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+NAP_SECONDS_MAX = 0.1
+"""Longest wait without looking whether to end."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether to end, and on whose word."""
+
+    name: str | None = None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """Remember which signal came."""
+        self.name = signal.Signals(number).name
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Stop]:
+    """Let SIGINT and SIGTERM end the run after the tick under way, until the context is left."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Turning(Protocol):
+    """A loop that somebody watches."""
+
+    seconds_per_tick: float
+    ticks_left: int
+    """0: it is done."""
+
+    def turn(self) -> None:
+        """Make one tick, and show it."""
+        ...
+
+
+def turn_all(loops: Sequence[Turning], stop: Stop) -> None:
+    """Turn each loop when it is due, until the first is done or somebody ends them.
+
+    A late tick is not caught up: the next is due a whole step after it.
+    """
+    now = time.monotonic()
+    due = [now] * len(loops)
+    while stop.name is None:
+        at = min(range(len(loops)), key=due.__getitem__)
+        if not _waited(due[at], stop):
+            return
+        loops[at].turn()
+        if loops[at].ticks_left == 0:
+            return
+        due[at] = max(due[at] + loops[at].seconds_per_tick, time.monotonic())
+
+
+def _waited(due: float, stop: Stop) -> bool:
+    """Return True when the time has come, False within `NAP_SECONDS_MAX` of being stopped."""
+    now = time.monotonic()
+    while now < due:
+        time.sleep(min(due - now, NAP_SECONDS_MAX))
+        if stop.name is not None:
+            return False
+        now = time.monotonic()
+    return True
+
+
+__all__ = ["Stop", "Turning", "stopped_by_signals", "turn_all"]
