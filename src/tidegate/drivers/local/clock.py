@@ -1,0 +1,13 @@
+"""The time of day of this machine."""
+
+from __future__ import annotations
+
+import time
+
+
+class SystemClock:
+    """Tells the machine's own time."""
+
+    def now_seconds(self) -> int:
+        """Return seconds since 1970 UTC."""
+        return int(time.time())
