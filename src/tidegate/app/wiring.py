@@ -26,11 +26,15 @@ from tidegate.plan.guards import (
     Pace,
     PlaceCapacity,
 )
+from tidegate.plan.reach import WithinReach
 from tidegate.plan.shadows import Shadow, Shadows
 from tidegate.score.nothing import NothingScorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from tidegate.drivers.local.server import LocalServer
     from tidegate.drivers.simulated.build import World
@@ -74,14 +78,18 @@ LOCAL_LIMITS: Final = GuardLimits(
 
 
 def guards(
-    clock: Clock, limits: GuardLimits | None = None, autonomy: Callable[[], Autonomy] | None = None
+    clock: Clock,
+    limits: GuardLimits | None = None,
+    autonomy: Callable[[], Autonomy] | None = None,
+    settable: Callable[[], NDArray[np.bool_]] | None = None,
 ) -> tuple[Guard, ...]:
-    """Return every guard in its order: what is allowed at all, how fast, what fits, who agreed.
+    """Return every guard in its order: what is allowed at all, how fast, what fits, what can be, who agreed.
 
-    Without ``autonomy`` everyone did: the fleet is nobody's.
+    Without ``settable`` everything can be set; without ``autonomy`` everyone agreed: the fleet is nobody's.
     """
     limits = limits or GuardLimits()
-    consent = () if autonomy is None else (Consent(autonomy),)
+    reach: tuple[Guard, ...] = () if settable is None else (WithinReach(settable),)
+    consent: tuple[Guard, ...] = () if autonomy is None else (Consent(autonomy),)
     return (
         HoldUnknown(),
         Expiry(clock),
@@ -91,6 +99,7 @@ def guards(
         Pace(limits.shrink_ratio_max),
         BlastRadius(limits.shrinking_workloads_ratio_max),
         PlaceCapacity(),
+        *reach,
         *consent,
     )
 
@@ -186,7 +195,7 @@ def local(
         forecaster=forecaster,
         scorer=NothingScorer(),
         planner=in_company(planner, policy_name, settings, stopwatch),
-        guards=guards(server, limits or LOCAL_LIMITS, autonomy),
+        guards=guards(server, limits or LOCAL_LIMITS, autonomy, settable=lambda: server.settable),
         difference=difference,
         actuator=server,
         journal=journal or NothingJournal(),

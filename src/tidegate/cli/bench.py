@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ WORKLOADS_MAX = 10_000_000
 
 
 def command(
-    area: Annotated[str, typer.Argument(help="What to measure: replay or tick.")],
+    area: Annotated[str, typer.Argument(help="What to measure: live, replay or tick.")],
     workloads: Annotated[str, typer.Option(help="tick: numbers of workloads, comma-separated.")] = SIZES,
     policy: Annotated[str | None, typer.Option(help="tick: the policy; replay: policies.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, callback=checked_seed)] = 0,
@@ -30,15 +31,25 @@ def command(
 ) -> None:
     """Measure an AREA and print each figure beside its limit; asserts nothing."""
     check_writable(json)
-    with Console(stderr=True).status(f"measuring {area}"), one_blas_thread():
-        result = _measured(area, workloads, policy, seed)
+    with Console(stderr=True).status(f"measuring {area}") as status, one_blas_thread():
+
+        def progress(what: str, done: int, whole: int) -> None:
+            status.update(f"measuring {area}: {what}, {done} of {whole}")
+
+        result = _measured(area, workloads, policy, seed, progress)
     if json is not None:
         write_atomically(json, msgspec.json.format(msgspec.json.encode(result)))
     Console().print(_table(result))
 
 
-def _measured(area: str, workloads: str, policy: str | None, seed: int) -> Benchmark:
+def _measured(
+    area: str, workloads: str, policy: str | None, seed: int, progress: Callable[[str, int, int], None]
+) -> Benchmark:
     match area:
+        case "live":
+            from tidegate.lab.bench.live import bench_live
+
+            return bench_live(seed=seed, progress=progress)
         case "tick":
             from tidegate.lab.bench.tick import bench_tick
 
@@ -50,7 +61,7 @@ def _measured(area: str, workloads: str, policy: str | None, seed: int) -> Bench
 
             return bench_replay(POLICIES if policy is None else parse_policies(policy), seed=seed)
         case _:
-            raise InputError(f"unknown area '{area}'; choose from replay, tick")
+            raise InputError(f"unknown area '{area}'; choose from live, replay, tick")
 
 
 def _sizes(text: str) -> list[int]:

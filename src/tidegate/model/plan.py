@@ -46,6 +46,7 @@ class Reason(IntEnum):
     HELD_OBSERVED = 18
     HELD_RECOMMENDED = 19
     HELD_PAUSED = 20
+    HELD_OUT_OF_REACH = 21
 
     @property
     def sentence(self) -> str:
@@ -74,6 +75,7 @@ _SENTENCES = {
     Reason.GUARD_SMALL: "guard: too small a saving to be worth a change",
     Reason.HELD_OBSERVED: "observed only: its autonomy is 'observe'",
     Reason.HELD_RECOMMENDED: "recommended only: its autonomy is 'recommend'",
+    Reason.HELD_OUT_OF_REACH: "out of reach: only CPU and memory of cgroups can be set, with --act and root",
     Reason.HELD_PAUSED: "paused: nothing is acted on until 'tidegate resume'",
 }
 

@@ -26,6 +26,7 @@ from tidegate.drivers.local.view import View
 from tidegate.model.errors import InputError, TidegateError
 from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
 from tidegate.model.plan import Kind
+from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, NO_CARD
 from tidegate.model.snapshot import Snapshot
 
@@ -33,15 +34,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from numpy.typing import NDArray
+
     from tidegate.drivers.local.acting import Limiter
     from tidegate.drivers.local.behaviour import Behaviour
     from tidegate.drivers.local.hierarchy import Hierarchy
     from tidegate.drivers.local.view import Seen
     from tidegate.model.plan import Actions
-    from tidegate.model.resources import Resource
     from tidegate.ports import Actuator, Clock, TelemetrySource
 
 VIOLATION_RATE: Final = 0.01
+LIMITED: Final = frozenset({Resource.CPU, Resource.MEMORY})
+"""What has a limit that may be set."""
 
 
 class LocalServer:
@@ -133,6 +137,21 @@ class LocalServer:
     def behaviour(self) -> Behaviour | None:
         """How everyone behaved up to the last read; None before it."""
         return None if self._seen is None else self._seen.behaviour
+
+    @property
+    def settable(self) -> NDArray[np.bool_]:
+        """Whose limits `submit` would set: (resources, workloads) of the snapshot last read.
+
+        Raises:
+            RuntimeError: nothing was read yet.
+
+        """
+        if self._seen is None:
+            raise RuntimeError("what can be set was asked for before the first read")
+        acts = self._ledger is not None
+        named = [acts and path is not None and matches(path, self._act) for path in self._seen.paths]
+        limited = [resource in LIMITED for resource in self.resources]
+        return np.array(limited)[:, None] & np.array(named, dtype=np.bool_)
 
     def now_seconds(self) -> int:
         """Return seconds since 1970 UTC."""

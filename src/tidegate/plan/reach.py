@@ -1,0 +1,35 @@
+"""The guard that keeps a plan to what can be done here: nothing is asked that would be refused anyway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tidegate.model.plan import Reason, shrunk
+from tidegate.model.snapshot import expected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tidegate.model.plan import Plan
+    from tidegate.model.snapshot import Snapshot
+
+
+class WithinReach:
+    """Holds every share that the driver can't set."""
+
+    def __init__(self, settable: Callable[[], NDArray[np.bool_]]) -> None:
+        """Ask ``settable`` at each tick: (resources, workloads) of the snapshot last read."""
+        self._settable = settable
+
+    def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """Return the plan in which what is out of reach holds."""
+        held = expected(snapshot)
+        out = (plan.wanted != held).any(axis=0) & ~self._settable()
+        return shrunk(plan, np.where(out, held, plan.wanted), out, Reason.HELD_OUT_OF_REACH)
+
+
+__all__ = ["WithinReach"]
