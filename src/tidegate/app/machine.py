@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from tidegate.app.wiring import SHADOWS, local
 from tidegate.drivers.local.ledger import LEDGER_PATH
 from tidegate.drivers.local.server import LocalServer
 from tidegate.forecast.profile import Profile
+from tidegate.journal.sql.retention import Retention
 from tidegate.journal.sql.writer import opened
 from tidegate.learn.observing import Observing
 from tidegate.model.autonomy import Level
@@ -48,6 +49,7 @@ class MachineOptions:
     """Of whom no rule names."""
     violation_rate: float = 0.01
     seed: int = 0
+    retention: Retention = field(default_factory=Retention)
     ledger: Path = LEDGER_PATH
     """Where the owner's settings are noted before they are changed."""
 
@@ -137,7 +139,7 @@ def running(where: Location, options: MachineOptions) -> Iterator[Machine]:
             violation_rate=options.violation_rate,
             ledger_path=options.ledger,
         ) as server,
-        opened(where, _identity(server, options)) as journal,
+        opened(where, _identity(server, options), options.retention) as journal,
     ):
         machine = Machine(server, journal, options)
         machine.go_on(where)

@@ -34,8 +34,10 @@ from tidegate.cli.watched import Board, WatchedFleet, WatchedMachine
 from tidegate.cli.worlds import made_world
 from tidegate.drivers.simulated.build import read_scenario
 from tidegate.journal.sql.opening import location, moved_aside
+from tidegate.journal.sql.retention import Retention
 from tidegate.journal.sql.writer import is_of, opened
 from tidegate.model.autonomy import level
+from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError
 from tidegate.score.card_pressure import CardPressure
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from tidegate.drivers.simulated.build import World
     from tidegate.journal.sql.opening import Location
 
+JOURNAL_BYTES_LEAST = 16 * 1024**2
 SVG_SIZE = (124, 36)
 """Columns and rows of a saved view of the simulated fleet."""
 
@@ -89,6 +92,13 @@ def command(
     journal: Annotated[
         str | None, typer.Option(help="Journal: a file, or a postgresql URL; with --only.")
     ] = None,
+    keep: Annotated[str, typer.Option(help="How long a journal keeps what was decided, like 7d.")] = "7d",
+    keep_samples: Annotated[
+        str, typer.Option(help="How long it keeps every sample, by far the most of it.")
+    ] = "1d",
+    journal_size: Annotated[
+        str, typer.Option(help="Most a journal may take; the oldest goes first.")
+    ] = "2GiB",
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew; the journal is moved aside.")] = False,
     json: Annotated[
         Path | None, typer.Option(help="Write the figures here at the end, for machines.")
@@ -101,6 +111,7 @@ def command(
     """Watch a simulated fleet with prediction and without, and this very machine; Ctrl-C ends."""
     check_writable(json, svg)
     _check(only, speed, journal, act=act)
+    retention = _retention(keep, keep_samples, journal_size)
     asked = MachineOptions(
         policy=policy,
         step_seconds=parse_duration_seconds(step),
@@ -109,6 +120,7 @@ def command(
         autonomy=level(autonomy),
         violation_rate=0.01 if sla is None else sla,
         seed=seed or 0,
+        retention=retention,
     )
     wanted = (
         None if only is Only.MACHINE else _wanted(scenario, trace or (), policy=policy, sla=sla, seed=seed)
@@ -121,7 +133,12 @@ def command(
         board = Board(Console(), None, None)
         if wanted is not None:
             run = _gone_on(
-                wanted, _location(journal, SIMULATED), stack, fresh=fresh, named=journal is not None
+                wanted,
+                _location(journal, SIMULATED),
+                stack,
+                retention,
+                fresh=fresh,
+                named=journal is not None,
             )
             fleet = WatchedFleet(board, run, wanted.header(speed), ticks_per_second=speed, ticks=ticks)
         if only is not Only.SIMULATED:
@@ -245,12 +262,20 @@ def _wanted(
     return _Wanted(world=world, scenario=name, policy=policy, seed=used_seed)
 
 
-def _gone_on(wanted: _Wanted, where: Location, stack: ExitStack, *, fresh: bool, named: bool) -> SideBySide:
+def _gone_on(
+    wanted: _Wanted,
+    where: Location,
+    stack: ExitStack,
+    retention: Retention,
+    *,
+    fresh: bool,
+    named: bool,
+) -> SideBySide:
     """Return the run, gone on from its journal; one of another fleet is moved aside unless it was named."""
     identity = identity_of(wanted.world, policy_name=wanted.policy, seed=wanted.seed)
     if fresh or not (named or is_of(where, identity)):
         _move_aside(where)
-    journal = stack.enter_context(opened(where, identity))
+    journal = stack.enter_context(opened(where, identity, retention))
     run = SideBySide(
         wanted.world, policy_name=wanted.policy, seed=wanted.seed, scorer=CardPressure(), journal=journal
     )
@@ -258,6 +283,17 @@ def _gone_on(wanted: _Wanted, where: Location, stack: ExitStack, *, fresh: bool,
     if run.fleet.ticks_left == 0:
         raise InputError(f"the journal {where.name} has reached the trace's end; begin anew with --fresh")
     return run
+
+
+def _retention(keep: str, keep_samples: str, journal_size: str) -> Retention:
+    bytes_max = int(parse_bytes(journal_size))
+    if bytes_max < JOURNAL_BYTES_LEAST:
+        raise InputError(f"--journal-size {journal_size} is too little for a journal; give 16MiB or more")
+    return Retention(
+        keep_seconds=parse_duration_seconds(keep),
+        samples_seconds=parse_duration_seconds(keep_samples),
+        bytes_max=bytes_max,
+    )
 
 
 def _location(journal: str | None, name: str) -> Location:

@@ -41,6 +41,8 @@ class Exceedance:
     """(resources, workloads) where the curve has earned the right to decide."""
     safe: NDArray[np.float32]
     """(resources, workloads) what the safe model would grant, base units; NaN before any sample."""
+    at_once: NDArray[np.bool_] | None = None
+    """(resources, workloads) where demand moves on a schedule, to be followed at once; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

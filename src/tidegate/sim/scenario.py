@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 
@@ -26,18 +27,6 @@ DEFAULT: Final = "default"
 NUMBER: Final = "{n}"
 """Stands for 1, 2, 3 ... in the names of a counted table."""
 
-_FACTORS: Final = {
-    "": 1,
-    "K": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-}
-_BYTES: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGT]i?|)B?")
 _LARGEST: Final = 1e30
 """No number of a scenario is as large, and what is computed from it stays finite."""
 
@@ -236,22 +225,6 @@ def parse_scenario(text: str, source: str) -> Scenario:
     _check_names((name for kind, table in tables if kind != "workloads" for name in table.names), source)
     _check_names((name for table in scenario.workloads for name in table.names), source)
     return scenario
-
-
-def parse_bytes(amount: float | str) -> float:
-    """Return bytes of a number, or of a text such as ``256GiB``, ``3.5 GB``, ``25Gb`` (bits) or ``1024``.
-
-    Raises:
-        InputError: the text is no amount.
-
-    """
-    if isinstance(amount, int | float):
-        return float(amount)
-    bits = amount.endswith("b")
-    matched = _BYTES.fullmatch(amount.strip().removesuffix("b"))
-    if matched is None:
-        raise InputError(f"{amount!r} is no amount of bytes; write one like 256GiB, 3.5GB or 25Gb (bits)")
-    return float(matched[1]) * _FACTORS[matched[2]] / (8 if bits else 1)
 
 
 def _amounts(table: Servers | Cards | Workloads) -> dict[Resource, float]:

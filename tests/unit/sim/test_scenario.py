@@ -9,7 +9,8 @@ import pytest
 
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
-from tidegate.sim.scenario import parse_bytes, parse_scenario, read_scenario
+from tidegate.model.byte_amounts import parse_bytes
+from tidegate.sim.scenario import parse_scenario, read_scenario
 from tidegate.sim.traces import installed
 from tidegate.sim.traces.installed import installed_trace
 

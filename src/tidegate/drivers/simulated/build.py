@@ -13,10 +13,11 @@ import numpy as np
 
 from tidegate.drivers.simulated.fleet import Fleet, SimulatedFleet
 from tidegate.drivers.simulated.moves import MoveCosts
+from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 from tidegate.model.roster import NO_CARD, Places, Roster
-from tidegate.sim.scenario import NUMBER, Scenario, amounts_of, parse_bytes, read_scenario
+from tidegate.sim.scenario import NUMBER, Scenario, amounts_of, read_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

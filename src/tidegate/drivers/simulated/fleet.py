@@ -141,8 +141,7 @@ class SimulatedFleet:
         if rest or not 1 <= step <= self._trace.ticks or last.used.shape != self._capacity.shape:
             raise InputError(f"trace '{self._trace.name}' has no step that ends at {last.time_seconds}")
         self._tick = step - 1
-        self._capacity, self._grant = last.capacity, last.grant
-        self._card = last.card
+        self._capacity, self._grant, self._card = last.capacity, last.grant, last.card
         self._cards = self._membership(last.card)
 
     def skip(self, ticks: int) -> None:

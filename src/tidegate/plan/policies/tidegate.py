@@ -12,7 +12,8 @@ running short (all in shares of capacity):
   Small steady gains wait, a grant about to run short does not: growth comes on forecast, shrinking on
   evidence that lasted.
 
-Where the forecast has not earned the right to act, the safe model's amount is granted as it is.
+Where the forecast has not earned the right to act, the safe model's amount is granted as it is. Where it
+knows a schedule, grants follow it without waiting for regret: the bursts and the quiet between them last.
 
 | the VM so far      | what decides                                                     |
 |--------------------|------------------------------------------------------------------|
@@ -93,6 +94,7 @@ class Tidegate:
             silent_seconds=Column(dtype=np.float32, fill=0.0),
             seen_seconds=Column(dtype=np.float32, fill=0.0),
             held=Column(dtype=np.float32, fill=np.nan),
+            at_once=Column(dtype=np.bool_, fill=False),
         )
 
     def plan(self, snapshot: Snapshot, forecast: Forecast, scores: Scores | None) -> Plan:
@@ -145,18 +147,24 @@ class Tidegate:
         curve = forecast.exceedance
         if curve is None:
             return safe, np.zeros(safe.shape, dtype=np.bool_)
+        at_once = np.zeros(safe.shape, dtype=np.bool_) if curve.at_once is None else curve.at_once
+        self._memory["at_once"] = at_once
         total = safe.copy()
         start = np.log(PRICE_START * snapshot.roster.violation_rate**PRICE_START_POWER).astype(np.float32)
         for row in range(held.shape[0]):
             for begin in range(0, held.shape[1], CHUNK):
                 part = slice(begin, begin + CHUNK)
                 newcomer = NEWCOMER_LOG * np.exp(-self._memory["seen_seconds"][row, part] / NEWCOMER_SECONDS)
-                price = np.exp(self._memory["price"][row, part] + start[part] + newcomer)
+                # A schedule never runs short, and its price would sink until running short pays.
+                log_price = self._memory["price"][row, part]
+                log_price = np.where(at_once[row, part], np.maximum(log_price, 0), log_price)
+                price = np.exp(log_price + start[part] + newcomer)
                 capacity = curve.scale[row, part]
                 with np.errstate(invalid="ignore", divide="ignore"):
                     grant = np.minimum(held[row, part] / capacity, 1)
                 wanted, gap = _cheapest(curve, row, part, grant, price)
                 calmed = self._calmed(row, part, grant, wanted, gap)
+                calmed = np.where(at_once[row, part], wanted, calmed)
                 total[row, part] = np.where(curve.acts[row, part], calmed * capacity, total[row, part])
         return total, curve.acts
 
@@ -184,7 +192,8 @@ class Tidegate:
         moved = np.abs(held - self._memory["held"])
         self._memory["held"] = held
         np.copyto(self._memory["regret"], np.float32(0), where=moved > ROUNDING_RATIO * snapshot.capacity)
-        changed = moved > CHANGE_RATIO * snapshot.capacity
+        # Changes that follow a schedule were meant; they must not slow down the others.
+        changed = (moved > CHANGE_RATIO * snapshot.capacity) & ~self._memory["at_once"]
         budget = np.float32(CHANGES_PER_DAY * snapshot.step_seconds / 86_400)
         calm = self._memory["calm"] + CALM_GAIN * (changed - budget)
         self._memory["calm"] = np.clip(calm, np.log(CALM_MIN), np.log(CALM_MAX))
