@@ -101,7 +101,7 @@ def expanded(data: bytes, dtype: str, shape: tuple[int, ...] | None = None) -> N
     """
     try:
         return unshuffled(zstandard.ZstdDecompressor().decompress(data), dtype, shape)
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, MemoryError) as error:  # a damaged header may claim any size
         raise TidegateError(_DAMAGED.format(error)) from error
 
 
@@ -142,7 +142,7 @@ def unsealed(data: bytes, kind: type[_Record]) -> _Record:
     """
     try:
         return msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(data), type=kind)
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+    except (zstandard.ZstdError, MemoryError, msgspec.DecodeError) as error:
         raise TidegateError(_DAMAGED.format(error)) from error
 
 

@@ -67,7 +67,7 @@ def encoded(snapshot: Snapshot, before: Snapshot | None) -> bytes:
     """
     known = None if before is None else {name: getattr(before, name) for name in FRAMES if name != "used"}
     frames = changes_between({name: getattr(snapshot, name) for name in FRAMES}, known)
-    return msgspec.msgpack.encode(
+    return sealed(
         _Samples(
             time_seconds=snapshot.time_seconds,
             step_seconds=snapshot.step_seconds,
@@ -84,7 +84,7 @@ def decoded(data: bytes, fleet: FleetRecord, before: Snapshot | None) -> Snapsho
         TidegateError: the blob is damaged, or what was before is missing.
 
     """
-    samples = _samples(data)
+    samples = unsealed(data, _Samples)
     values: dict[str, NDArray[Any]] = {}
     for name in FRAMES:
         last = None if before is None else getattr(before, name)
@@ -111,7 +111,7 @@ def used(data: bytes) -> NDArray[np.float32]:
         TidegateError: the blob is damaged.
 
     """
-    return unpacked(_samples(data).frames["used"])
+    return unpacked(unsealed(data, _Samples).frames["used"])
 
 
 def followed(
@@ -123,7 +123,7 @@ def followed(
         TidegateError: the blob is damaged, or what was before is missing.
 
     """
-    frames = _samples(data).frames
+    frames = unsealed(data, _Samples).frames
     return {
         name: unpacked(frames[name], before.get(name)) if name in frames else before[name] for name in names
     }
@@ -158,15 +158,6 @@ def fleet_decoded(data: bytes) -> FleetRecord:
 
 def _all(frames: Mapping[str, Packed]) -> dict[str, Any]:
     return {name: unpacked(frame) for name, frame in frames.items()}
-
-
-def _samples(data: bytes) -> _Samples:
-    try:
-        return msgspec.msgpack.decode(data, type=_Samples)
-    except msgspec.DecodeError as error:
-        raise TidegateError(
-            f"a journalled tick is damaged ({error}); restore the journal from a backup"
-        ) from error
 
 
 __all__ = ["FleetRecord", "decoded", "encoded", "fleet_decoded", "fleet_encoded", "followed", "used"]

@@ -69,10 +69,10 @@ class Saving:
             name: np.ascontiguousarray(array).reshape(array.shape) for name, array in state.items()
         }
         self._parts = self._cut()
-        total = sum(array.nbytes for array in self._state.values())
-        self._bytes_per_tick = max(SLICE_BYTES, -(-total // ticks))
+        self._left_bytes = sum(array.nbytes for array in self._state.values())
+        self._bytes_per_tick = max(SLICE_BYTES, -(-self._left_bytes // ticks))
         self._arrays: dict[str, _Array] = {
-            name: _Array(array.dtype.str, array.shape, []) for name, array in self._state.items()
+            name: _Array(array.dtype.str, array.shape, []) for name, array in state.items()
         }
         self.age = 0
         """Ticks since it began."""
@@ -84,20 +84,17 @@ class Saving:
         """Return the next slices that are not ``stored`` yet, and note them there."""
         fresh: list[Slice] = []
         self.age += 1
-        budget = 0 if self.done else self._bytes_per_tick
-        while budget > 0:
-            part = next(self._parts, None)
-            if part is None:
-                self.done = True
-                break
-            name, values = part
-            digest = hashlib.blake2b(values.view(np.uint8).data, digest_size=DIGEST_BYTES)
-            digest.update(values.dtype.str.encode())
-            self._arrays[name].slices.append(digest.digest())
+        budget = self._bytes_per_tick
+        while budget > 0 and self._left_bytes:
+            name, values = next(self._parts)
+            digest = _digest(values)
+            self._arrays[name].slices.append(digest)
             budget -= values.nbytes
-            if digest.digest() not in stored:
-                stored.add(digest.digest())
-                fresh.append(Slice(digest.digest(), squeezed(values)))
+            self._left_bytes -= values.nbytes
+            if digest not in stored:
+                stored.add(digest)
+                fresh.append(Slice(digest, squeezed(values)))
+        self.done = not self._left_bytes
         return fresh
 
     def file(self) -> Manifest:
@@ -136,10 +133,25 @@ def restored(
                 f"the journal's checkpoint lacks a part of '{name}'; "
                 "restore the journal from a backup, or move it away"
             )
-        parts = [expanded(data[digest], array.dtype) for digest in array.slices]
+        parts = [_slice(name, digest, expanded(data[digest], array.dtype)) for digest in array.slices]
         flat = np.concatenate(parts) if parts else np.empty(0, dtype=array.dtype)
         state[name] = flat.reshape(array.shape)
     return state
+
+
+def _slice(name: str, digest: bytes, values: NDArray[Any]) -> NDArray[Any]:
+    if _digest(values) != digest:
+        raise TidegateError(
+            f"the journal's checkpoint is damaged in '{name}'; "
+            "restore the journal from a backup, or move it away"
+        )
+    return values
+
+
+def _digest(values: NDArray[Any]) -> bytes:
+    digest = hashlib.blake2b(values.view(np.uint8).data, digest_size=DIGEST_BYTES)
+    digest.update(values.dtype.str.encode())
+    return digest.digest()
 
 
 def manifest_decoded(data: bytes) -> Manifest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import IO
 
 REVISIONS: Final = ("0001",)
@@ -27,8 +28,10 @@ REVISIONS: Final = ("0001",)
 SQLITE_HEADER: Final = b"SQLite format 3\x00"
 PAGE_BYTES: Final = 16_384
 """Blobs fill pages of this size well; SQLite's default of 4096 costs more pages a blob."""
-WAL_PAGES: Final = 2048
+WAL_PAGES_MAX: Final = 2048
 """Pages in the write-ahead log before they are moved into the file: 32 MiB."""
+WAL_RATIO: Final = 0.02
+"""Share of the bytes allowed that the write-ahead log may be, where that is less."""
 WAL_BYTES_MAX: Final = 64 * 1024**2
 BUSY_SECONDS: Final = 10
 ADVISORY_LOCK: Final = 0x71DE_6A7E
@@ -58,14 +61,14 @@ def location(text: str) -> Location:
     """Return where a journal is from what people type: a path, or a URL like postgresql://host/name.
 
     Raises:
-        InputError: the URL is none, or names a database that is neither SQLite nor PostgreSQL.
+        InputError: the path names no file, the URL is none, or its database neither SQLite nor PostgreSQL.
 
     """
     if "://" not in text:
-        return Location(sa.URL.create("sqlite", database=str(Path(text).expanduser())))
+        return Location(sa.URL.create("sqlite", database=str(_file_named(text))))
     try:
         url = sa.make_url(text)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:  # a port that is no number
         raise InputError(
             "the journal's URL can't be read; write postgresql://user@host/name, or a file's path"
         ) from error
@@ -76,6 +79,16 @@ def location(text: str) -> Location:
     raise InputError(
         f"a journal can't be kept in '{url.get_backend_name()}'; give a path or a postgresql URL"
     )
+
+
+def _file_named(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"'{text}' is in the home of nobody known here; write the path in full") from error
+    if not path.name or "\0" in text:
+        raise InputError(f"{text!r} names no file; give the journal's path")
+    return path
 
 
 def reading(where: Location) -> sa.Engine:
@@ -90,15 +103,27 @@ def reading(where: Location) -> sa.Engine:
     if path is None:
         engine = _postgres(where)
     else:
-        if not path.is_file():
-            raise InputError(
-                f"there is no journal {path}; run 'tidegate up' first, or name one with --journal"
-            )
+        _require_file(path)
         _require_sqlite(path)
-        engine = _sqlite_engine(path, read_only=True)
-    with told(where):
-        _require_known(engine, where)
+        with told(where):
+            _look(path, lambda looking: _require_known(looking, where))
+        return _sqlite_engine(path, "?mode=ro")
+    try:
+        with told(where):
+            _require_known(engine, where)
+    except TidegateError:
+        engine.dispose()
+        raise
     return engine
+
+
+def _require_file(path: Path) -> None:
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise InputError(f"the journal {path} can't be read: {error.strerror}") from error
+    if not found:
+        raise InputError(f"there is no journal {path}; run 'tidegate up' first, or name one with --journal")
 
 
 @contextmanager
@@ -113,11 +138,14 @@ def writing(where: Location) -> Iterator[sa.Engine]:
     path = where.path
     if path is None:
         engine = _postgres(where)
-        with told(where), _advisory_lock(engine, where):
-            _upgrade(engine, where)
-            yield engine
-        engine.dispose()
+        try:
+            with told(where), _advisory_lock(engine, where):
+                _upgrade(engine, where)
+                yield engine
+        finally:
+            engine.dispose()
         return
+    path = Path(os.path.realpath(path))  # one lock a file, by whatever name it is reached
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(path.name + ".lock").open("a")
@@ -127,9 +155,9 @@ def writing(where: Location) -> Iterator[sa.Engine]:
         ) from error
     with lock, told(where):
         _lock(lock, path)
-        if path.exists() and path.stat().st_size:
+        if _is_begun(path):
             _require_sound(path, where)
-        engine = _sqlite_engine(path, read_only=False)
+        engine = _sqlite_engine(path)
         try:
             _upgrade(engine, where)
             yield engine
@@ -149,6 +177,7 @@ def moved_aside(where: Location) -> str | None:
     path = where.path
     if path is None:
         raise InputError(f"{where.name} can't be moved aside; make a new database, or drop its tables")
+    path = Path(os.path.realpath(path))
     if not path.exists():
         return None
     aside = path.with_name(f"{path.stem}.before{path.suffix}")
@@ -176,18 +205,28 @@ def steering(where: Location) -> Iterator[sa.Engine]:
 
     """
     path = where.path
-    if path is not None and not (path.exists() and path.stat().st_size):
-        with writing(where):
-            pass
     if path is not None:
+        if not _is_begun(path):
+            with writing(where):
+                pass
         _require_sqlite(path)
-    engine = _postgres(where) if path is None else _sqlite_engine(path, read_only=False)
-    try:
         with told(where):
-            _require_known(engine, where)
+            _look(path, lambda looking: _require_known(looking, where))
+    engine = _postgres(where) if path is None else _sqlite_engine(path)
+    try:
+        if path is None:
+            with told(where):
+                _require_known(engine, where)
         yield engine
     finally:
         engine.dispose()
+
+
+def _is_begun(path: Path) -> bool:
+    try:
+        return path.exists() and path.stat().st_size > 0
+    except OSError as error:
+        raise InputError(f"the journal {path} can't be read: {error.strerror}") from error
 
 
 def _require_sqlite(path: Path) -> None:
@@ -203,22 +242,36 @@ def _require_sqlite(path: Path) -> None:
 def _require_sound(path: Path, where: Location) -> None:
     """Refuse a damaged or newer file, having opened it read-only."""
     _require_sqlite(path)
-    engine = _sqlite_engine(path, read_only=True)
-    try:
+
+    def check(engine: sa.Engine) -> None:
         with engine.connect() as connection:
-            said = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            said = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
         if said != "ok":
             raise TidegateError(
-                f"the journal {path} is damaged ({said}); restore it from a backup, or move it away"
+                f"the journal {path} is damaged ({said.splitlines()[-1]}); "
+                "restore it from a backup, or move it away"
             )
         _require_known(engine, where)
+
+    _look(path, check)
+
+
+def _look(path: Path, check: Callable[[sa.Engine], None]) -> None:
+    """Check a file without leaving a trace: where it has no log, reading it must not make one."""
+    log = path.with_name(path.name + "-wal")
+    engine = _sqlite_engine(path, "?mode=ro" if log.exists() else "?mode=ro&immutable=1")
+    try:
+        check(engine)
     finally:
         engine.dispose()
 
 
 def _require_known(engine: sa.Engine, where: Location) -> None:
     revision = _revision(engine)
-    if revision is None and where.path is not None and sa.inspect(engine).get_table_names():
+    inspector = sa.inspect(engine)
+    names = {*inspector.get_table_names(), *inspector.get_view_names()}
+    of_another = "ticks" not in names if revision is not None else bool(names) and where.path is not None
+    if of_another:
         raise TidegateError(f"{where.name} is a database but no journal; name another with --journal")
     if revision is not None and revision not in REVISIONS:
         raise TidegateError(
@@ -250,28 +303,37 @@ def _upgrade(engine: sa.Engine, where: Location) -> None:
         command.upgrade(config, "head")
 
 
-def _sqlite_engine(path: Path, *, read_only: bool) -> sa.Engine:
+def _sqlite_engine(path: Path, how: str = "") -> sa.Engine:
     # A URI, since only that can say read-only; quoted, since a path may hold ? and #.
-    uri = path.resolve().as_uri() + ("?mode=ro" if read_only else "")
+    uri = Path(os.path.realpath(path)).as_uri() + how
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-        if not read_only:
+        if not how:
+            connection.isolation_level = None
             connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA secure_delete=OFF")
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
             connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_MAX}")
         return connection
 
-    return sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.StaticPool)
+    # A connection for each that reads: on one alone, who stopped half way would hold the others in the past.
+    pool = sa.pool.QueuePool if how else sa.pool.StaticPool
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=pool)
+    if not how:
+        # The driver itself begins no transaction before a CREATE TABLE: half a migration would stay.
+        # Immediate, since people's commands write beside the loop: who reads first may be refused to write.
+        sa.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
 
 
 def _postgres(where: Location) -> sa.Engine:
     try:
         return sa.create_engine(where.url)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise InputError("PostgreSQL needs the postgres extra: pip install 'tidegate[postgres]'") from error
 
 

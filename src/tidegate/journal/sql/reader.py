@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import sqlalchemy as sa
 
 from tidegate.journal import changes as tick_changes
 from tidegate.journal import samples as tick_samples
-from tidegate.journal.packing import Packed, unpacked
+from tidegate.journal.packing import Packed, unpacked, unsealed
 from tidegate.journal.sql.checkpoint import Manifest, manifest_decoded, restored
 from tidegate.journal.sql.opening import Location, reading, told
 from tidegate.journal.sql.tables import checkpoints, events, fleets, identity, slices, ticks
@@ -78,16 +77,14 @@ class Reader:
 
     def span(self) -> Span | None:
         """Return which ticks there are; None before the first."""
-        ends = sa.select(sa.func.min(ticks.c.number), sa.func.max(ticks.c.number))
-        first, last = self._rows(ends)[0]
-        if last is None:
+        ends = [
+            self._rows(sa.select(ticks.c.number, ticks.c.time_seconds).order_by(order).limit(1))
+            for order in (ticks.c.number, ticks.c.number.desc())
+        ]
+        if not all(ends):
             return None
-        seconds = dict(
-            self._rows(
-                sa.select(ticks.c.number, ticks.c.time_seconds).where(ticks.c.number.in_((first, last)))
-            )
-        )
-        return Span(first=first, last=last, first_seconds=seconds[first], last_seconds=seconds[last])
+        (first, first_seconds), (last, last_seconds) = (rows[0] for rows in ends)
+        return Span(first=first, last=last, first_seconds=first_seconds, last_seconds=last_seconds)
 
     def number_at(self, time_seconds: int) -> int:
         """Return the number of the last tick at or before a time.
@@ -192,7 +189,7 @@ class Reader:
         """Return for each series (resources, workloads) the tick its last row up to a tick is in, or -1."""
         start = self._whole_before(number)
         found = self._rows(sa.select(ticks.c.anchor).where(ticks.c.number == start))
-        ago = unpacked(msgspec.msgpack.decode(found[0][0], type=Packed)).astype(np.int64)
+        ago = unpacked(unsealed(found[0][0], Packed)).astype(np.int64)
         last = np.where(ago > start, -1, start - ago)
         for changes in self.changes(start + 1, number):
             last[changes.rows["resource"], changes.rows["workload"]] = changes.number

@@ -11,19 +11,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import numpy as np
 import sqlalchemy as sa
 
 from tidegate.journal import changes as tick_changes
 from tidegate.journal import samples as tick_samples
 from tidegate.journal.changes import Changes
-from tidegate.journal.packing import packed
+from tidegate.journal.packing import packed, sealed
 from tidegate.journal.samples import FleetRecord
 from tidegate.journal.sql import tables
 from tidegate.journal.sql.checkpoint import Saving, manifest_decoded
 from tidegate.journal.sql.controls import Controls
-from tidegate.journal.sql.opening import Location, reading, told, writing
+from tidegate.journal.sql.opening import (
+    PAGE_BYTES,
+    WAL_PAGES_MAX,
+    WAL_RATIO,
+    Location,
+    reading,
+    told,
+    writing,
+)
 from tidegate.journal.sql.retention import Retention, prune
 from tidegate.model.columns import Column, Columns, prefixed, under
 from tidegate.model.errors import InputError
@@ -43,6 +50,8 @@ CHECKPOINT_TICKS: Final = 60
 """Ticks from the beginning of one checkpoint to that of the next."""
 SAVING_TICKS: Final = 40
 """Ticks over which a checkpoint is written: a restart repeats at most 100 ticks."""
+UNPRUNED_RATIO: Final = 0.02
+"""Share of the bytes allowed that may be written before what is too much is dropped."""
 NEVER: Final = -1
 
 
@@ -69,10 +78,14 @@ class SqlJournal:
         self._before: Snapshot | None = None
         self._since_whole = 0
         self._saving: Saving | None = None
+        self._unpruned_bytes = 0
+        self._outgoing: set[bytes] = set()
+        """Slices that the last checkpoint but one held and the last does not."""
         self.written = Written()
         with told(where), engine.connect() as connection:
             self._fleet_id = connection.scalar(sa.select(sa.func.max(tables.fleets.c.id))) or 0
-            self._slices = _slices_needed(connection)
+            self._slices: set[bytes] | None = _slices_needed(connection)
+            _bound_log(connection, self._retention)
 
     def append(self, tick: Tick) -> None:
         """Store one tick.
@@ -83,6 +96,13 @@ class SqlJournal:
         """
         found = self._changes.follow(tick)
         self._note_rows(tick.snapshot, found)
+        try:
+            self._store(tick, found)
+        except BaseException:
+            self._forget_unstored(tick.number)
+            raise
+
+    def _store(self, tick: Tick, found: tick_changes.TickChanges) -> None:
         changes = tick_changes.encoded(found)
         with told(self._where), self._engine.begin() as connection:
             whole = self._begin_tick(tick, connection)
@@ -102,10 +122,24 @@ class SqlJournal:
                 },
             )
             saved = self._save(connection)
-            if whole:
+            self._unpruned_bytes += len(changes) + len(samples) + len(anchor or b"") + saved
+            if whole or self._unpruned_bytes > UNPRUNED_RATIO * self._retention.bytes_max:
                 prune(connection, self._retention, newest_seconds=tick.snapshot.time_seconds)
+                self._unpruned_bytes = 0
         self._before = tick.snapshot
         self._count(found.rows["what"].size, len(changes), len(samples) + len(anchor or b""), saved)
+
+    def _forget_unstored(self, number: int) -> None:
+        """Go on after a tick the database refused: the next is whole, and the checkpoint begins anew.
+
+        Its rows and slices were rolled back with it, so nothing may build on them.
+        """
+        self._changes = Changes()
+        rows = self._last_row["number"]
+        rows[rows == number] = NEVER
+        self._before = None
+        self._saving = None
+        self._slices = None
 
     def again(self, tick: Tick, stored: tick_changes.TickChanges) -> None:
         """Remember a tick that is stored already, as `append` would have."""
@@ -163,13 +197,15 @@ class SqlJournal:
     def _anchor(self, number: int) -> bytes:
         """Return how many ticks ago each series' last row is; more than there are ticks: never."""
         ago = np.where(self._last_row["number"] < 0, number + 1, number - self._last_row["number"])
-        return msgspec.msgpack.encode(packed(ago.astype(np.uint32)))
+        return sealed(packed(ago.astype(np.uint32)))
 
     def _save(self, connection: sa.Connection) -> int:
         """Write the next slices; with the last, the checkpoint replaces the one before it."""
         saving = self._saving
         if saving is None:
             return 0
+        if self._slices is None:
+            self._slices = set(connection.scalars(sa.select(tables.slices.c.digest)))
         fresh = saving.next(self._slices)
         if fresh:
             rows = [{"digest": part.digest, "data": part.data} for part in fresh]
@@ -180,9 +216,12 @@ class SqlJournal:
             connection.execute(
                 tables.checkpoints.insert(), {"number": manifest.number, "manifest": manifest.encoded()}
             )
+            # Who reads the checkpoint before this one still finds its slices until the next.
             stale = self._slices - manifest.digests
-            _drop(connection, stale)
-            self._slices -= stale
+            gone = stale & self._outgoing
+            _drop(connection, gone)
+            self._slices -= gone
+            self._outgoing = stale - gone
         if saving.age >= CHECKPOINT_TICKS:
             self._saving = None
         return sum(len(part.data) for part in fresh)
@@ -242,6 +281,13 @@ def _require_identity(engine: sa.Engine, where: Location, identity: Mapping[str,
         fresh = [{"name": name, "value": value} for name, value in identity.items() if name not in held]
         if fresh:
             connection.execute(tables.identity.insert(), fresh)
+
+
+def _bound_log(connection: sa.Connection, retention: Retention) -> None:
+    """Keep SQLite's write-ahead log a small part of the bytes allowed."""
+    if connection.dialect.name == "sqlite":
+        pages = min(WAL_PAGES_MAX, max(1, int(retention.bytes_max * WAL_RATIO) // PAGE_BYTES))
+        connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={pages}")
 
 
 def _identity(connection: sa.Connection) -> dict[str, str]:
