@@ -29,8 +29,8 @@ def row(name: str, value: float, unit: str, limit: float | None = None, directio
     """Return a figure with its verdict."""
     holds = None
     if limit is not None:
-        holds = value <= limit if direction == "max" else value >= limit
-    return Row(name=name, value=value, unit=unit, limit=limit, direction=direction, holds=holds)
+        holds = bool(value <= limit if direction == "max" else value >= limit)
+    return Row(name=name, value=float(value), unit=unit, limit=limit, direction=direction, holds=holds)
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
