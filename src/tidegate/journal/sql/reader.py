@@ -167,6 +167,24 @@ class Reader:
                 if number >= first:
                     yield number, before
 
+    def first_with_samples(self, since_seconds: int) -> int:
+        """Return the first tick from a time on whose samples are kept and can be read.
+
+        Raises:
+            InputError: none is.
+
+        """
+        wanted = (
+            sa.select(ticks.c.number)
+            .where(ticks.c.samples.is_not(None), ticks.c.time_seconds >= since_seconds)
+            .order_by(ticks.c.number)
+            .limit(1)
+        )
+        found = self._rows(wanted)
+        if not found:
+            raise InputError("the journal keeps no samples from that time on; ask for an earlier one")
+        return int(found[0][0])
+
     def frames(self, number: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Return the named frames of a tick's snapshot, ``used`` excepted.
 
