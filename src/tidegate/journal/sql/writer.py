@@ -32,6 +32,7 @@ from tidegate.journal.sql.opening import (
     writing,
 )
 from tidegate.journal.sql.retention import Retention, prune
+from tidegate.journal.sql.rights import events_of
 from tidegate.model.columns import Column, Columns, prefixed, under
 from tidegate.model.errors import InputError
 
@@ -121,6 +122,9 @@ class SqlJournal:
                     "anchor": anchor,
                 },
             )
+            turned = events_of(found, tick.snapshot.roster.names)
+            if turned:
+                connection.execute(tables.events.insert(), turned)
             saved = self._save(connection)
             self._unpruned_bytes += len(changes) + len(samples) + len(anchor or b"") + saved
             if whole or self._unpruned_bytes > UNPRUNED_RATIO * self._retention.bytes_max:
