@@ -83,7 +83,7 @@ def guards(
     autonomy: Callable[[], Autonomy] | None = None,
     settable: Callable[[], NDArray[np.bool_]] | None = None,
 ) -> tuple[Guard, ...]:
-    """Return every guard in its order: what is allowed at all, how fast, what fits, what can be, who agreed.
+    """Return every guard in its order: what is allowed at all, how fast, what fits, who agreed, what can be.
 
     Without ``settable`` everything can be set; without ``autonomy`` everyone agreed: the fleet is nobody's.
     """
@@ -99,8 +99,8 @@ def guards(
         Pace(limits.shrink_ratio_max),
         BlastRadius(limits.shrinking_workloads_ratio_max),
         PlaceCapacity(),
-        *reach,
         *consent,
+        *reach,
     )
 
 

@@ -122,7 +122,7 @@ def _workloads(machine: Machine, tick: Tick, shown: int) -> Table:
     snapshot = tick.snapshot
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     table.add_column("workload", no_wrap=True, max_width=NAME_WIDTH, overflow="ellipsis")
-    for heading in ("cpu used/held", "peak", "wants", "memory used/held", "wants"):
+    for heading in ("cpu, held", "peak", "wants", "memory, held", "wants"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("because", no_wrap=True, overflow="ellipsis", ratio=1)
     cpu, memory = (snapshot.resources.index(of) for of in (Resource.CPU, Resource.MEMORY))

@@ -1,7 +1,7 @@
 """The guard that asks whether it may: autonomy by workload, and the pause that stops everything.
 
-It runs last, so that what it holds back is what would have been done: a recommendation is a plan that
-passed every other guard.
+It runs after every guard that judges the plan, so that what it holds back is what would have been done: a
+recommendation is a plan that passed them.
 """
 
 from __future__ import annotations
