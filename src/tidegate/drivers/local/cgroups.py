@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from tidegate.drivers.local.hierarchy import Hierarchy
 
 
+MEMBERS_MAX: Final = 4096
+"""Processes of one cgroup whose CPU seconds are summed where the kernel does not."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
     """What one read of all cgroups brought."""
@@ -48,7 +53,7 @@ def read_cgroups(hierarchy: Hierarchy, cgroups: Sequence[Cgroup], *, root: Path,
     for cgroup in cgroups:
         total: dict[int, float] = {}
         amount: dict[int, float] = {}
-        _read_cpu(hierarchy, cgroup.path, total)
+        _read_cpu(hierarchy, cgroup.path, total, root)
         memory_stat = _read_memory(hierarchy, cgroup.path, total, amount)
         _read_disk(hierarchy, cgroup.path, total)
         _read_pressure(hierarchy, cgroup.path, total, amount)
@@ -82,19 +87,21 @@ def _read_above(hierarchy: Hierarchy, limits: dict[str, Limits]) -> None:
 
 def _instance(hierarchy: Hierarchy, path: str) -> int:
     """Return the number of the cgroup's folder: another one when it was removed and made anew."""
-    mount = hierarchy.usage or hierarchy.memory
-    try:
-        return os.stat(mount.of(path)).st_ino if mount is not None else 0  # noqa: PTH116 - hundreds a read
-    except OSError:
-        return 0
+    for mount in (hierarchy.usage, hierarchy.cpu, hierarchy.memory):
+        if mount is not None:
+            with contextlib.suppress(OSError):
+                return os.stat(mount.of(path)).st_ino  # noqa: PTH116 - hundreds a read
+    return 0
 
 
-def _read_cpu(hierarchy: Hierarchy, path: str, total: dict[int, float]) -> None:
+def _read_cpu(hierarchy: Hierarchy, path: str, total: dict[int, float], root: Path) -> None:
     usage, cpu = hierarchy.usage, hierarchy.cpu
     if usage is not None and usage.version == 1:
         total[Total.CPU_SECONDS] = number(read_text(f"{usage.of(path)}/cpuacct.usage")) / NANOSECONDS
     if cpu is None:
         return
+    if cpu.version == 1 and math.isnan(total.get(Total.CPU_SECONDS, math.nan)):
+        total[Total.CPU_SECONDS] = _seconds_of_processes(cpu.of(path), root)
     stat = keyed(read_text(f"{cpu.of(path)}/cpu.stat"))
     total[Total.PERIODS] = number(stat.get("nr_periods"))
     total[Total.THROTTLED_PERIODS] = number(stat.get("nr_throttled"))
@@ -103,6 +110,19 @@ def _read_cpu(hierarchy: Hierarchy, path: str, total: dict[int, float]) -> None:
         total[Total.THROTTLED_SECONDS] = number(stat.get("throttled_usec")) / MICROSECONDS
     else:
         total[Total.THROTTLED_SECONDS] = number(stat.get("throttled_time")) / NANOSECONDS
+
+
+def _seconds_of_processes(folder: str, root: Path) -> float:
+    """Return the CPU seconds of the processes in a cgroup that is limited but not accounted for.
+
+    Fields 14 to 17 of proc_pid_stat(5): with those of children waited for, since what ends within the cgroup
+    must not lower the sum. Who ends and leaves it for another parent does: that interval is unknown.
+    """
+    ticks = 0
+    for pid in (read_text(f"{folder}/cgroup.procs") or "").split()[:MEMBERS_MAX]:
+        fields = (read_text(f"{root}/proc/{pid}/stat") or "").rpartition(")")[2].split()
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _read_memory(

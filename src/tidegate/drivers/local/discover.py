@@ -58,21 +58,25 @@ def find_cgroups(hierarchy: Hierarchy, chosen: Sequence[str] = ()) -> list[Cgrou
     """Return the workloads, by path.
 
     Without ``chosen``: services, scopes (VMs, containers), user slices and whatever else holds processes,
-    as far as their CPU use is accounted. With it: the uppermost cgroups whose path or name matches, empty or
-    not, of CPU and memory.
+    as far as their CPU is accounted or limited. With it: the uppermost cgroups whose path or name matches,
+    empty or not, of CPU and memory.
     """
-    if not chosen:
-        return sorted(_by_level(hierarchy.usage), key=lambda found: found.path) if hierarchy.usage else []
     found: dict[str, Cgroup] = {}
-    seen: set[str] = set()
-    for mount in (hierarchy.usage, hierarchy.memory):
-        if mount is None or mount.folder in seen:
-            continue
-        seen.add(mount.folder)
+    if not chosen:
+        # Version 1 keeps accounts and limits apart: who is limited is a workload, accounted for or not.
+        for mount in _apart(hierarchy.cpu, hierarchy.usage):
+            found |= {cgroup.path: cgroup for cgroup in _by_level(mount)}
+        return [found[path] for path in sorted(found)]
+    for mount in _apart(hierarchy.usage, hierarchy.cpu, hierarchy.memory):
         for path in _below(mount, lambda path: matches(path, chosen)):
             if matches(path, chosen) and found.get(path, _NONE).pid is None:
                 found[path] = Cgroup(path=path, pid=first_pid(mount.of(path)))
     return [found[path] for path in sorted(found)]
+
+
+def _apart(*mounts: Mount | None) -> list[Mount]:
+    """Return the mounts there are, each folder once."""
+    return list({mount.folder: mount for mount in mounts if mount is not None}.values())
 
 
 _NONE: Final = Cgroup(path="", pid=None)

@@ -43,8 +43,8 @@ class Hierarchy:
 
     @property
     def measures(self) -> bool:
-        """Whether CPU use is accounted by cgroup: without it, process groups say more."""
-        return self.usage is not None
+        """Whether CPU use is accounted or limited by cgroup: without it, process groups say more."""
+        return self.usage is not None or self.cpu is not None
 
 
 def find_hierarchy(root: Path) -> Hierarchy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tidegate.drivers.local.discover import find_cgroups, identifier, matches
@@ -84,6 +86,37 @@ def test_on_version_1_a_chosen_cgroup_may_be_under_memory_alone(fake_of):
         fake.folder("box", controller).rmdir()
     assert found(fake) == {}
     assert found(fake, "box") == {"box": 101}
+
+
+def without_accounts(fake, path):
+    """Leave a cgroup its limits alone, as systemd does where CPUAccounting is off."""
+    for file in fake.folder(path, "cpuacct").iterdir():
+        file.unlink()
+    fake.folder(path, "cpuacct").rmdir()
+
+
+def test_on_version_1_who_is_limited_and_not_accounted_for_is_a_workload(fake_of):
+    fake = fake_of(1)
+    fake.cgroup("box")
+    without_accounts(fake, "box")
+    assert found(fake) == {"box": 101}
+    assert found(fake, "box") == {"box": 101}
+
+
+def test_its_cpu_use_is_that_of_its_processes_and_the_children_they_waited_for(fake_of):
+    fake = fake_of(1)
+    fake.cgroup("box", pids=(101, 102))
+    without_accounts(fake, "box")
+    server = fake.server()
+    per_second = os.sysconf("SC_CLK_TCK")
+    for elapsed in (0, 10):
+        for pid, ticks in ((101, (0.2, 0.1, 0.0, 0.0)), (102, (0.0, 0.0, 0.5, 0.2))):
+            fields = " ".join(str(int(part * elapsed * per_second)) for part in ticks)
+            fake.write(f"proc/{pid}/stat", f"{pid} (a )b) S 1 1 1 0 -1 0 0 0 0 0 {fields} 20 0")
+        if elapsed:
+            fake.advance(elapsed)
+        snapshot = server.read()
+    assert snapshot.used[0, 0] == pytest.approx(1.0, abs=0.01)
 
 
 def test_an_identifier_is_63_bits_of_the_words_alone():
