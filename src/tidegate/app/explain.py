@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
 import msgspec
 import numpy as np
 
+from tidegate.app.league_shown import DAYS, league_sums
 from tidegate.journal.changes import Change
-from tidegate.model.errors import InputError
+from tidegate.model.errors import InputError, TidegateError
 from tidegate.model.outcome import Phase
 from tidegate.model.plan import Reason
 from tidegate.model.resources import Resource
 from tidegate.model.roster import CARD, HOST, NO_CARD
 from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
-from tidegate.plan.league import TODAY, YESTERDAY, standings
+from tidegate.plan.league import standings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
 
     from tidegate.journal.changes import TickChanges
     from tidegate.journal.samples import FleetRecord
-    from tidegate.journal.sql.reader import Reader
+    from tidegate.journal.sql.reader import Event, Reader
 
 SINCE_TICKS_MAX: Final = 60
 """How many of the last samples are looked at to say what came of a decision."""
 OUTCOME_TICKS_MAX: Final = 20
 """How many ticks after a decision its outcome is looked for."""
 SUGGESTIONS: Final = 3
+EVENTS_LOOKED_AT: Final = 10_000
+"""How many of a journal's last events are looked through."""
+EVENTS_MAX: Final = 8
+"""How many of them are told."""
 GUARDS: Final = frozenset(reason for reason in Reason if reason.name.startswith(("GUARD_", "HELD_")))
 
 
@@ -68,11 +73,23 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """``gained`` or ``lost`` where that changed just then."""
 
 
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How one action of a decision ended."""
+
+    phase: str
+    share: str
+    """``host`` or ``card``."""
+    amount: float | None
+    """The share as read back, in its place's units."""
+
+
 class Came(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it."""
 
     outcomes: tuple[str, ...]
-    """How each action ended."""
+    """How each action ended, in words."""
+    ended: tuple[Ended, ...]
+    """The same, for whoever has words of their own."""
     samples: int
     """Since the decision, of the last hour of ticks at most."""
     ran_short: int
@@ -114,11 +131,17 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     league: tuple[Standing, ...]
 
 
-class _Series(NamedTuple):
-    """A workload by identifier, and a resource by row."""
+class _Around(NamedTuple):
+    """What is read once for every resource of a workload."""
 
+    reader: Reader
     identity: int
-    resource: int
+    number: int
+    """The tick asked about."""
+    use: Mapping[int, NDArray[np.float32]]
+    """What was used (resources,) by tick, of the last `SINCE_TICKS_MAX` at most."""
+    changes: Mapping[int, TickChanges]
+    """Each decision's tick, and the `OUTCOME_TICKS_MAX` after it."""
 
 
 def explain(reader: Reader, workload: str, at_seconds: int | None = None) -> list[Explanation]:
@@ -126,7 +149,7 @@ def explain(reader: Reader, workload: str, at_seconds: int | None = None) -> lis
 
     Raises:
         InputError: the journal is empty, or knows no such workload or time.
-        TidegateError: the journal is damaged.
+        TidegateError: the journal is damaged, or no longer keeps what was seen at that time.
 
     """
     span = reader.span()
@@ -135,25 +158,27 @@ def explain(reader: Reader, workload: str, at_seconds: int | None = None) -> lis
     number = span.last if at_seconds is None else reader.number_at(at_seconds)
     fleet = reader.fleet_of(number)
     row = row_of(fleet, workload)
-    last_rows = reader.last_rows(number)[:, row]
     frames = reader.frames(number, ("grant", "capacity", "host", "card"))
-    ((_, time_seconds, _, used),) = reader.used(number, number)
-    identity = int(fleet.roster.ids[row])
-    league = _league(reader, identity) if number == span.last else {}
+    came_from = reader.last_rows(number)[:, row].tolist()
+    around = _around(reader, int(fleet.roster.ids[row]), number, came_from)
+    used = around.use[number]
+    now = around.changes[number]
+    league = _league(reader, around.identity) if number == span.last else {}
+    card = int(frames["card"][row])
     found = []
-    for resource_row, resource in enumerate(_resources(reader, number)):
-        came_from = int(last_rows[resource_row])
-        story = None if came_from < 0 else _story(reader, _Series(identity, resource_row), came_from, number)
-        card = int(frames["card"][row])
+    for resource_row, code in enumerate(now.resources):
+        resource = Resource(code)
+        capacity = _known(frames["capacity"][resource_row, row])
+        story = _story(around, resource_row, came_from[resource_row], capacity)
         found.append(
             Explanation(
                 workload=fleet.roster.names[row],
                 resource=resource.label,
                 unit=resource.unit,
                 tick=number,
-                time_seconds=time_seconds,
-                used=_known(used[resource_row, row]),
-                capacity=_known(frames["capacity"][resource_row, row]),
+                time_seconds=now.time_seconds,
+                used=_known(used[resource_row]),
+                capacity=capacity,
                 host=fleet.places.names[int(frames["host"][row])],
                 host_share=_known(frames["grant"][HOST, resource_row, row]) or 0.0,
                 card=None if card == NO_CARD else fleet.places.names[card],
@@ -187,34 +212,70 @@ def row_of(fleet: FleetRecord, workload: str) -> int:
     raise InputError(f"no workload is called '{workload}' at that time; {hint}")
 
 
-def _resources(reader: Reader, number: int) -> tuple[Resource, ...]:
-    (changes,) = reader.changes(number, number)
-    return tuple(Resource(code) for code in changes.resources)
+def _around(reader: Reader, identity: int, number: int, came_from: Sequence[int]) -> _Around:
+    """Read what was used lately and what was decided, each tick once."""
+    use = reader.used_by(number - SINCE_TICKS_MAX + 1, number, identity)
+    decided = {tick for tick in came_from if tick >= 0}
+    after = {number} | {
+        tick for start in decided for tick in range(start + 1, min(start + OUTCOME_TICKS_MAX, number) + 1)
+    }
+    changes: dict[int, TickChanges] = {}
+    for columns, wanted in ((None, decided), ((), after - decided)):
+        for run in _runs(sorted(wanted)):
+            changes |= {found.number: found for found in reader.changes(run[0], run[-1], columns)}
+    return _Around(reader, identity, number, use, changes)
 
 
-def _story(reader: Reader, series: _Series, decided: int, number: int) -> tuple[Decided, Came] | None:
-    """Return the decision of a tick about one series, and what came of it up to another tick."""
-    (changes,) = reader.changes(decided, decided)
-    fleet = reader.fleet_of(decided)
-    row = int(np.flatnonzero(fleet.roster.ids == series.identity)[0])
-    at = np.flatnonzero((changes.rows["workload"] == row) & (changes.rows["resource"] == series.resource))
+def _runs(numbers: Sequence[int]) -> list[list[int]]:
+    """Return rising numbers as runs without gaps."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _story(
+    around: _Around, resource: int, decided: int, capacity_now: float | None
+) -> tuple[Decided, Came] | None:
+    """Return the decision of a tick about one resource, and what came of it since; None: not kept."""
+    changes = around.changes.get(decided)
+    if changes is None:
+        return None
+    fleet = around.reader.fleet_of(decided)
+    row = int(np.flatnonzero(fleet.roster.ids == around.identity)[0])
+    at = np.flatnonzero((changes.rows["workload"] == row) & (changes.rows["resource"] == resource))
     if at.size == 0:
         return None
-    capacity = _known(reader.frames(decided, ("capacity",))["capacity"][series.resource, row])
+    capacity = _capacity(around.reader, decided, resource, row, capacity_now)
     made = _decided(changes, int(at[0]), fleet, capacity)
     # A sample at the grant was cut off by it: it ran short as one above it did.
     edge = made.allowed - VIOLATION_TOLERANCE_RATIO * (capacity or 0.0)
-    use = _use(reader, series, range(max(decided + 1, number - SINCE_TICKS_MAX + 1), number + 1))
+    since = [float(used[resource]) for tick, used in around.use.items() if tick > decided]
+    use = [amount for amount in since if not np.isnan(amount)]
+    ended = tuple(
+        end
+        for tick in range(decided + 1, decided + OUTCOME_TICKS_MAX + 1)
+        if tick in around.changes
+        for end in _ended(around.changes[tick], around.identity, resource)
+    )
     return made, Came(
-        outcomes=tuple(
-            sentence
-            for later in reader.changes(decided + 1, min(decided + OUTCOME_TICKS_MAX, number))
-            for sentence in _outcomes(later, series)
-        ),
+        outcomes=tuple(_words(end) for end in ended),
+        ended=ended,
         samples=len(use),
         ran_short=sum(amount >= edge for amount in use),
         highest_used=max(use, default=None),
     )
+
+
+def _capacity(reader: Reader, decided: int, resource: int, row: int, now: float | None) -> float | None:
+    """Return what was sold when it was decided; as of now where samples that old are no longer kept."""
+    try:
+        return _known(reader.frames(decided, ("capacity",))["capacity"][resource, row])
+    except TidegateError:
+        return now
 
 
 def _decided(changes: TickChanges, at: int, fleet: FleetRecord, capacity: float | None) -> Decided:
@@ -249,35 +310,36 @@ def _decided(changes: TickChanges, at: int, fleet: FleetRecord, capacity: float 
     )
 
 
-def _outcomes(changes: TickChanges, series: _Series) -> list[str]:
+def _ended(changes: TickChanges, identity: int, resource: int) -> list[Ended]:
     of = changes.outcomes
-    mine = np.flatnonzero((of["workload_id"] == series.identity) & (of["resource"] == series.resource))
+    mine = np.flatnonzero((of["workload_id"] == identity) & (of["resource"] == resource))
     return [
-        f"{Phase(int(of['phase'][at])).name.lower().replace('_', ' ')} at the "
-        f"{'host' if of['share'][at] == HOST else 'card'}: {float(of['amount'][at]):.6g} read back"
+        Ended(
+            phase=Phase(int(of["phase"][at])).name.lower().replace("_", " "),
+            share="host" if of["share"][at] == HOST else "card",
+            amount=_known(of["amount"][at]),
+        )
         for at in mine
     ]
 
 
-def _use(reader: Reader, series: _Series, ticks: range) -> list[float]:
-    """Return what a series used in the ticks whose samples are kept and not missing."""
-    use = []
-    for _, _, fleet_id, used in reader.used(ticks.start, ticks.stop - 1):
-        row = np.flatnonzero(reader.fleet(fleet_id).roster.ids == series.identity)
-        if row.size and not np.isnan(used[series.resource, row[0]]):
-            use.append(float(used[series.resource, row[0]]))
-    return use
+def _words(end: Ended) -> str:
+    amount = "nothing" if end.amount is None else f"{end.amount:.6g}"
+    return f"{end.phase} at the {end.share}: {amount} read back"
+
+
+def events_near(reader: Reader, workload: str, at_seconds: int) -> list[Event]:
+    """Return what was noted of the workload, or of all, in the day before a time and the hour after it."""
+    mine = reader.events(last=EVENTS_LOOKED_AT, workload=workload)
+    of_all = [event for event in reader.events(last=EVENTS_LOOKED_AT) if event.workload is None]
+    near = [event for event in (*mine, *of_all) if -86_400 <= event.time_seconds - at_seconds <= 3600]
+    kept = sorted(near, key=lambda event: event.time_seconds)
+    return kept[-EVENTS_MAX:]
 
 
 def _league(reader: Reader, identity: int) -> dict[int, tuple[Standing, ...]]:
     """Return the workload's standings by resource row, as of the last checkpoint."""
-    manifest = reader.checkpoint()
-    if manifest is None:
-        return {}
-    sums = {
-        name.removeprefix("planner.league."): values
-        for name, values in reader.state(manifest, under="planner.league.").items()
-    }
+    sums = league_sums(reader)
     policies = reader.identity().get("league", "").split(",")
     rows = np.flatnonzero(sums.get("ids", np.empty(0)) == identity)
     if rows.size == 0:
@@ -300,7 +362,7 @@ def _of_days(
             reserved_ratio=standing.reserved_ratio,
             regret_ratio=standing.regret_ratio,
         )
-        for day, label in ((TODAY, "today"), (YESTERDAY, "yesterday"))
+        for label, day in DAYS.items()
         for standing in standings(policies, sums, resource, day=day, workload=row)
     )
 
@@ -311,4 +373,14 @@ def _known(value: SupportsFloat) -> float | None:
     return number if np.isfinite(number) else None
 
 
-__all__ = ["Came", "Decided", "Explanation", "Quantile", "Standing", "explain", "row_of"]
+__all__ = [
+    "Came",
+    "Decided",
+    "Ended",
+    "Explanation",
+    "Quantile",
+    "Standing",
+    "events_near",
+    "explain",
+    "row_of",
+]

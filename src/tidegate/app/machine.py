@@ -14,6 +14,7 @@ from tidegate.app.wiring import SHADOWS, local
 from tidegate.drivers.local.ledger import LEDGER_PATH
 from tidegate.drivers.local.server import LocalServer
 from tidegate.forecast.profile import Profile
+from tidegate.journal.sql.controls import AUTONOMY_DEFAULT
 from tidegate.journal.sql.retention import Retention
 from tidegate.journal.sql.writer import opened
 from tidegate.learn.observing import Observing
@@ -143,6 +144,7 @@ def running(where: Location, options: MachineOptions) -> Iterator[Machine]:
     ):
         machine = Machine(server, journal, options)
         machine.go_on(where)
+        journal.remark(AUTONOMY_DEFAULT, options.autonomy.label)
         machine.tell("started", f"started with policy {options.policy}, step {options.step_seconds} s")
         _tell_released(machine, server.released, "at the start, left by a process that did not end well")
         try:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from tidegate.cli import bench, doctor, replay, score, trace, up
+from tidegate.cli import (
+    autonomy,
+    bench,
+    doctor,
+    explain,
+    league,
+    plan,
+    profile,
+    release,
+    replay,
+    score,
+    trace,
+    up,
+)
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """Typer's own usage error: its class lives in click or in Typer's copy of it, by version."""
@@ -19,6 +32,14 @@ app = typer.Typer(
 app.command("up")(up.command)
 app.command("replay")(replay.command)
 app.command("score")(score.command)
+app.command("explain")(explain.command)
+app.add_typer(plan.plan_app, name="plan")
+app.command("profile")(profile.command)
+app.command("league")(league.command)
+app.add_typer(autonomy.autonomy_app, name="autonomy")
+app.command("pause")(autonomy.pause)
+app.command("resume")(autonomy.resume)
+app.command("release")(release.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.add_typer(trace.app, name="trace")

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from tidegate.cli.durations import duration_text, parse_duration_seconds
 from tidegate.cli.files import check_writable, write_atomically
+from tidegate.cli.journals import JournalOption, opened, with_ticks
 from tidegate.cli.numbers import checked_seed
 from tidegate.cli.resource_names import parse_resources
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tidegate.lab.describe import Description, ResourceDescription
     from tidegate.lab.trace_files import Written
 
-app = typer.Typer(no_args_is_help=True, help="Import, describe and make up traces of what VMs used.")
+app = typer.Typer(no_args_is_help=True, help="Import, export, describe and make up traces of what VMs used.")
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write.", dir_okay=False)]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result here, as JSON.")]
@@ -68,6 +69,31 @@ def generate(
 
     check_writable(out, json_path)
     written = make_trace(out, vms=vms, days=days, step_seconds=parse_duration_seconds(step), seed=seed)
+    _tell_written(written, json_path)
+
+
+@app.command()
+def export(
+    out: OutOption,
+    last: Annotated[
+        str | None, typer.Option(help="Only the last of it, like 6h; all samples kept by default.")
+    ] = None,
+    journal: JournalOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Write the samples of a journal as a trace, to be replayed under other policies."""
+    from tidegate.lab.journal_trace import export_trace
+
+    check_writable(out, json_path)
+    with opened(journal) as journals:
+        where = with_ticks(journals).where
+    with _bar("reading") as progress:
+        written = export_trace(
+            where,
+            out,
+            last_seconds=None if last is None else parse_duration_seconds(last),
+            progress=progress,
+        )
     _tell_written(written, json_path)
 
 

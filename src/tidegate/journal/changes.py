@@ -23,7 +23,7 @@ from tidegate.model.roster import CARD, HOST
 from tidegate.model.snapshot import in_server_units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -199,8 +199,8 @@ def encoded(changes: TickChanges) -> bytes:
     )
 
 
-def decoded(data: bytes) -> TickChanges:
-    """Return the changes of a blob.
+def decoded(data: bytes, columns: Collection[str] | None = None) -> TickChanges:
+    """Return the changes of a blob; of its rows only the named columns, where some are named.
 
     Raises:
         TidegateError: the blob is damaged or of a newer format.
@@ -211,8 +211,11 @@ def decoded(data: bytes) -> TickChanges:
         raise TidegateError(
             f"a journalled tick has format {blob.format}, newer than {FORMAT}; upgrade Tidegate"
         )
-    rows = _arrays(blob.rows)
-    rows["quantiles"] = rows["quantiles"].reshape(len(blob.levels), -1)
+    rows = _arrays(
+        blob.rows if columns is None else {name: blob.rows[name] for name in columns if name in blob.rows}
+    )
+    if "quantiles" in rows:
+        rows["quantiles"] = rows["quantiles"].reshape(len(blob.levels), -1)
     return TickChanges(
         number=blob.number,
         time_seconds=blob.time_seconds,

@@ -63,6 +63,24 @@ def unpacked(column: Packed, before: NDArray[Any] | None = None) -> NDArray[Any]
     return values
 
 
+def entries(column: Packed, at: NDArray[np.int64]) -> NDArray[Any]:
+    """Return a few entries of a whole array, by flat position, without putting the rest in order.
+
+    Raises:
+        TidegateError: the bytes are damaged, or only changes were stored.
+
+    """
+    if column.index is not None:
+        raise TidegateError(_DAMAGED.format("a frame that should be whole holds only changes"))
+    kind = np.dtype(column.dtype)
+    data = _decompressed(column.data)
+    try:
+        plain = np.frombuffer(data, dtype=np.uint8).reshape(kind.itemsize, -1)
+        return np.ascontiguousarray(plain[:, at].T).reshape(-1).view(kind)
+    except (ValueError, IndexError) as error:
+        raise TidegateError(_DAMAGED.format(error)) from error
+
+
 def changed(values: NDArray[Any], before: NDArray[Any] | None) -> Packed | None:
     """Return what differs from ``before``, bit by bit: None where nothing does."""
     if before is None or before.shape != values.shape or before.dtype != values.dtype:
@@ -99,8 +117,12 @@ def expanded(data: bytes, dtype: str, shape: tuple[int, ...] | None = None) -> N
         TidegateError: the bytes are damaged.
 
     """
+    return unshuffled(_decompressed(data), dtype, shape)
+
+
+def _decompressed(data: bytes) -> bytes:
     try:
-        return unshuffled(zstandard.ZstdDecompressor().decompress(data), dtype, shape)
+        return zstandard.ZstdDecompressor().decompress(data)
     except (zstandard.ZstdError, MemoryError) as error:  # a damaged header may claim any size
         raise TidegateError(_DAMAGED.format(error)) from error
 

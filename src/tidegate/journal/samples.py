@@ -10,8 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 
-from tidegate.journal.packing import Frames, Packed, changes_between, packed, sealed, unpacked, unsealed
+from tidegate.journal.packing import (
+    Frames,
+    Packed,
+    changes_between,
+    entries,
+    packed,
+    sealed,
+    unpacked,
+    unsealed,
+)
 from tidegate.model.errors import TidegateError
 from tidegate.model.resources import Resource
 from tidegate.model.roster import Places, Roster
@@ -20,7 +30,6 @@ from tidegate.model.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 FRAMES: Final = ("used", "capacity", "pressed", "grant", "in_flight", "host", "card")
@@ -114,6 +123,18 @@ def used(data: bytes) -> NDArray[np.float32]:
     return unpacked(unsealed(data, _Samples).frames["used"])
 
 
+def used_of(data: bytes, workload: int) -> NDArray[np.float32]:
+    """Return what one workload (row) used (resources,), without what came before.
+
+    Raises:
+        TidegateError: the blob is damaged.
+
+    """
+    frame = unsealed(data, _Samples).frames["used"]
+    resources, workloads = frame.shape
+    return entries(frame, np.arange(resources) * workloads + workload)
+
+
 def followed(
     data: bytes, before: Mapping[str, NDArray[Any]], names: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
@@ -160,4 +181,13 @@ def _all(frames: Mapping[str, Packed]) -> dict[str, Any]:
     return {name: unpacked(frame) for name, frame in frames.items()}
 
 
-__all__ = ["FleetRecord", "decoded", "encoded", "fleet_decoded", "fleet_encoded", "followed", "used"]
+__all__ = [
+    "FleetRecord",
+    "decoded",
+    "encoded",
+    "fleet_decoded",
+    "fleet_encoded",
+    "followed",
+    "used",
+    "used_of",
+]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RULES_MAX: Final = 1000
 """Patterns are matched against every name; more than this are not a policy but a list."""
+AUTONOMY_DEFAULT: Final = "autonomy_default"
+"""Under which name a journal says what held at its last start for whom no rule names."""
 _PAUSED: Final = "paused"
 
 
@@ -132,4 +134,4 @@ def _note(connection: sa.Connection, time_seconds: int, kind: str, sentence: str
     connection.execute(events.insert(), row)
 
 
-__all__ = ["Controls", "controls_of"]
+__all__ = ["AUTONOMY_DEFAULT", "Controls", "controls_of"]

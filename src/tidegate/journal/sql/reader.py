@@ -20,7 +20,7 @@ from tidegate.journal.sql.tables import checkpoints, events, fleets, identity, s
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -103,14 +103,17 @@ class Reader:
             raise InputError("the journal holds no tick that old; give a later --at")
         return int(found[0][0])
 
-    def changes(self, first: int, last: int) -> Iterator[TickChanges]:
-        """Return what changed in the ticks of a range, both ends included, oldest first."""
+    def changes(self, first: int, last: int, columns: Collection[str] | None = None) -> Iterator[TickChanges]:
+        """Return what changed in the ticks of a range, both ends included, oldest first.
+
+        Of the rows only the named columns are there, where some are named.
+        """
         wanted = (
             sa.select(ticks.c.changes).where(ticks.c.number.between(first, last)).order_by(ticks.c.number)
         )
         with told(self.where), self.engine.connect() as connection:
             for row in connection.execute(wanted):
-                yield tick_changes.decoded(row[0])
+                yield tick_changes.decoded(row[0], columns)
 
     def used(self, first: int, last: int) -> Sequence[tuple[int, int, int, NDArray[np.float32]]]:
         """Return number, time, fleet and use (resources, workloads) of the ticks whose samples are kept."""
@@ -120,6 +123,22 @@ class Reader:
             .order_by(ticks.c.number)
         )
         return [(row[0], row[1], row[2], tick_samples.used(row[3])) for row in self._rows(wanted)]
+
+    def used_by(self, first: int, last: int, identity: int) -> dict[int, NDArray[np.float32]]:
+        """Return what one workload used (resources,) by tick, of the ticks whose samples are kept."""
+        wanted = (
+            sa.select(ticks.c.number, ticks.c.fleet_id, ticks.c.samples)
+            .where(ticks.c.number.between(first, last), ticks.c.samples.is_not(None))
+            .order_by(ticks.c.number)
+        )
+        rows: dict[int, NDArray[np.intp]] = {}
+        found = {}
+        for number, fleet_id, data in self._rows(wanted):
+            if fleet_id not in rows:
+                rows[fleet_id] = np.flatnonzero(self.fleet(fleet_id).roster.ids == identity)
+            if rows[fleet_id].size:
+                found[number] = tick_samples.used_of(data, int(rows[fleet_id][0]))
+        return found
 
     def fleet_of(self, number: int) -> FleetRecord:
         """Return who was there at a tick.
@@ -209,7 +228,7 @@ class Reader:
         found = self._rows(sa.select(ticks.c.anchor).where(ticks.c.number == start))
         ago = unpacked(unsealed(found[0][0], Packed)).astype(np.int64)
         last = np.where(ago > start, -1, start - ago)
-        for changes in self.changes(start + 1, number):
+        for changes in self.changes(start + 1, number, ("resource", "workload")):
             last[changes.rows["resource"], changes.rows["workload"]] = changes.number
         return last
 

@@ -171,6 +171,17 @@ class SqlJournal:
         self._changes.restore(under(state, "journal.changes"))
         self._last_row.restore(under(state, "journal.rows"))
 
+    def remark(self, name: str, value: str) -> None:
+        """Note a fact of this run that readers want and that no later run need agree with.
+
+        Raises:
+            TidegateError: the database refuses.
+
+        """
+        with told(self._where), self._engine.begin() as connection:
+            connection.execute(tables.identity.delete().where(tables.identity.c.name == name))
+            connection.execute(tables.identity.insert(), {"name": name, "value": value})
+
     def event(self, time_seconds: int, kind: str, sentence: str, workload: str | None = None) -> None:
         """Note something a person should know.
 
