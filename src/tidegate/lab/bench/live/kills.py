@@ -15,7 +15,7 @@ import threading
 import traceback
 from dataclasses import replace
 from enum import IntEnum
-from time import monotonic
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -139,9 +139,9 @@ def kill_rows(folder: Path, *, seed: int, progress: Callable[[str, int, int], No
 def _live_and_die(folder: Path, world: _World, random: np.random.Generator, seed: int, *, life: int) -> None:
     """Start a child, and kill it at a random moment: in its start-up, or some ticks later."""
     child = _fork(folder, seed, life=life)
-    pause, deadline = threading.Event(), monotonic() + PATIENCE_SECONDS
+    pause, deadline = threading.Event(), perf_counter() + PATIENCE_SECONDS
     if random.random() >= EARLY_RATIO:
-        while world.words[_Word.LIFE] < life and monotonic() < deadline:
+        while world.words[_Word.LIFE] < life and perf_counter() < deadline:
             pause.wait(0.001)
     pause.wait(random.random() * LIFE_SECONDS_MAX)
     os.kill(child, signal.SIGKILL)

@@ -11,7 +11,7 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -140,12 +140,12 @@ def _side(name: str, leak: LoadCgroup, folder: Path, stack: ExitStack, seed: int
 
 def _run(sides: dict[str, _Side], seconds: int, progress: Callable[[str, int, int], None]) -> None:
     """Tick both once a second until the loads are over."""
-    started, rest = monotonic(), threading.Event()
+    started, rest = perf_counter(), threading.Event()
     for done in range(seconds):
         progress("a real load, with and without prediction", done, seconds)
         for side in sides.values():
             side.tick(counts=done >= PERIOD_SECONDS * CYCLES_SEEN)
-        rest.wait(max(0.0, started + done + 1 - monotonic()))
+        rest.wait(max(0.0, started + done + 1 - perf_counter()))
 
 
 def _gave_back(side: _Side) -> bool:
