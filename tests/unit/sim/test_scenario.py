@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
-from tidegate.model.byte_amounts import parse_bytes
 from tidegate.sim.scenario import parse_scenario, read_scenario
 from tidegate.sim.traces import installed
 from tidegate.sim.traces.installed import installed_trace
