@@ -87,7 +87,8 @@ def test_figures_that_do_not_belong_together_are_refused(replayed, tmp_path):
 def test_the_readme_s_commands_make_the_files_that_its_table_is_written_from():
     text = (ROOT / "README.md").read_text("utf-8")
     SCRIPT["rewritten"](text, [])
-    beside = text[text.index("<!-- end table -->") :].split("```console")[1].split("```")[0]
+    table = text[text.index("<!-- table: bitbrains -->") :]
+    beside = table[table.index("<!-- end table -->") :].split("```console")[1].split("```")[0]
     made = re.findall(r"tidegate replay .*--json (\S+)", beside)
     (call,) = re.findall(r"python docs/write_figures\.py (.*)", beside)
     assert call.split() == made
