@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tidegate.app.threads import one_blas_thread
 
 # `ci` looks for new examples every time and prints what it takes to see a failure again;
 # HYPOTHESIS_PROFILE=thorough looks longer.
@@ -34,6 +37,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the journals of whoever runs it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_blas_thread_as_in_every_program() -> Iterator[None]:
+    """More threads make the engine's small matrices ten times slower where cores are shared."""
+    with one_blas_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,15 @@ Nothing is acted on and nothing journalled twice; the same input leaves the same
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from tidegate.actuate.dry_run import DryRun
+from tidegate.journal.changes import Change
 from tidegate.model.columns import prefixed, under
-from tidegate.plan.guards import Expiry
+from tidegate.model.errors import TidegateError
+from tidegate.model.roster import CARD, HOST, NO_CARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,6 +47,8 @@ class Resumed:
     """Ticks seen again since."""
     last: Snapshot
     """The last tick's snapshot."""
+    after: Snapshot
+    """The same, once all that was asked for in that tick is done."""
 
 
 def memory_of(loop: Loop) -> dict[str, NDArray[Any]]:
@@ -80,24 +85,39 @@ def resume(loop: Loop, journal: SqlJournal, reader: Reader) -> Resumed | None:
         checkpoint=None if manifest is None else manifest.number,
         repeated_ticks=span.last + 1 - first,
         last=last,
+        after=_done(last, next(reader.changes(span.last, span.last))),
     )
+
+
+def _done(last: Snapshot, changes: TickChanges) -> Snapshot:
+    """Return a snapshot as it is once everything asked for at its tick is done."""
+    asked = (changes.rows["what"] & Change.ASKED) > 0
+    rows = {name: values[..., asked] for name, values in changes.rows.items()}
+    grant, card = last.grant.copy(), last.card.copy()
+    for share, amounts in ((HOST, rows["host"]), (CARD, rows["card"])):
+        grant[share, rows["resource"], rows["workload"]] = amounts
+    moved = rows["card_place"] != NO_CARD
+    card[rows["workload"][moved]] = rows["card_place"][moved]
+    return replace(last, grant=grant, card=card)
 
 
 def _see_again(loop: Loop, journal: SqlJournal, reader: Reader, numbers: range) -> Snapshot | None:
     """Turn the loop over journalled samples; its parts remember, nothing else happens."""
     if not numbers:
         return None
-    seen = _Journalled(reader.snapshots(numbers.start, numbers.stop - 1))
-    again = replace(
-        loop,
-        telemetry=seen,
-        # What was decided then is not judged by the time it is now.
-        guards=tuple(guard for guard in loop.guards if not isinstance(guard, Expiry)),
-        actuator=DryRun(),
-        journal=_Again(journal, reader.changes(numbers.start, numbers.stop - 1)),
-    )
-    for _ in numbers:
-        again.tick()
+    first, last = numbers.start, numbers.stop - 1
+    with closing(reader.snapshots(first, last)) as snapshots, closing(reader.changes(first, last)) as stored:
+        seen = _Journalled(snapshots, numbers)
+        again = replace(
+            loop,
+            telemetry=seen,
+            # What was decided then is not judged by the time, the limits and the autonomy of now.
+            guards=tuple(guard for guard in loop.guards if isinstance(guard, _Stateful)),
+            actuator=DryRun(),
+            journal=_Again(journal, stored),
+        )
+        for _ in numbers:
+            again.tick()
     loop.number = again.number
     return seen.last
 
@@ -105,13 +125,21 @@ def _see_again(loop: Loop, journal: SqlJournal, reader: Reader, numbers: range) 
 class _Journalled:
     """Telemetry that was seen before."""
 
-    def __init__(self, snapshots: Iterator[tuple[int, Snapshot]]) -> None:
+    def __init__(self, snapshots: Iterator[tuple[int, Snapshot]], numbers: range) -> None:
         self._snapshots = snapshots
+        self._numbers = iter(numbers)
         self.last: Snapshot | None = None
 
     def read(self) -> Snapshot:
-        _, self.last = next(self._snapshots)
-        return self.last
+        wanted = next(self._numbers)
+        number, snapshot = next(self._snapshots, (None, None))
+        if number != wanted or snapshot is None:
+            raise TidegateError(
+                f"the journal lacks tick {wanted}, which a restart needs; "
+                "restore it from a backup, or move it away"
+            )
+        self.last = snapshot
+        return snapshot
 
 
 class _Again:

@@ -148,7 +148,7 @@ class SideBySide:
         """
         resumed = None if self._service is None else self._service.go_on(where)
         if resumed is not None:
-            self.fleet.go_on(resumed.last)
+            self.fleet.go_on(resumed.after)
             step = self.world.trace.ticks - self.fleet.ticks_left
             warm_up = min(step, WARM_UP_SECONDS // self.world.trace.step_seconds)
             self._shadow_fleet.skip(step - warm_up)

@@ -118,6 +118,14 @@ class Changes:
             outcomes=_outcomes(tick),
         )
 
+    def again(self, tick: Tick, stored: TickChanges) -> None:
+        """Remember a tick whose rows are stored: who was asked then is not asked anew."""
+        memory, snapshot = self._memory, tick.snapshot
+        memory.follow(snapshot)
+        rows = stored.rows["resource"], stored.rows["workload"]
+        memory["acts"] = acting(tick.forecast)
+        memory["advice"][rows] = in_server_units(tick.planned.wanted, snapshot)[rows]
+
     def _what(self, tick: Tick, wanted: NDArray[np.float32], acts: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Why each series (resources, workloads) gets a row; 0 for those that don't."""
         advice, acted = self._memory["advice"], self._memory["acts"]

@@ -238,7 +238,8 @@ class Deadband:
         held = expected(snapshot)
         saved = in_server_units(held, snapshot) - in_server_units(plan.wanted, snapshot)
         small = (saved > 0) & (saved < np.float32(self.shrink_ratio_min) * snapshot.capacity)
-        small &= plan.card == snapshot.card
+        # A rehome is no saving: what it takes at one place it gives at the other.
+        small &= (plan.card == snapshot.card) & ~(plan.wanted > held).any(axis=0)
         return shrunk(plan, np.where(small, held, plan.wanted), small, Reason.GUARD_SMALL)
 
 

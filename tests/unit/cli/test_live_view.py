@@ -57,3 +57,9 @@ def test_a_plain_line_and_a_summary_say_both_figures(run):
     assert said.count("without") == 2 * len(run.world.trace.resources)
     text = "\n".join(drawn(summary(run, why="Done", seconds=1.5), 80))
     assert "Done after 15 ticks (1.25 simulated hours) in 1.5 s." in text
+
+
+def test_stages_are_told_in_the_order_of_the_loop_with_the_shadow_of_the_plan(run):
+    stages = {"journal": 0.004, "shadow": 0.002, "plan": 0.001}
+    text = "\n".join(drawn(screen(run, run.last, HEADER, stages, (140, 40)), 140))
+    assert "ms per tick 7.0: plan 1.0  shadow 2.0  journal 4.0" in text

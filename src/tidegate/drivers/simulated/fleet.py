@@ -129,7 +129,7 @@ class SimulatedFleet:
         return self._pressed
 
     def go_on(self, last: Snapshot) -> None:
-        """Stand after a step that was read before, everyone holding what they held then.
+        """Stand after a step that was read before, everyone holding what ``last`` says.
 
         What was in flight is lost, as it would be with the machine that carried it.
 

@@ -230,6 +230,10 @@ def _is_begun(path: Path) -> bool:
 
 
 def _require_sqlite(path: Path) -> None:
+    # Closing a file drops every lock its process has on it (POSIX): a loop that looked so at its own journal
+    # would have its log deleted by the next command that ends. Where there is a log, SQLite itself looks.
+    if path.with_name(path.name + "-wal").exists():
+        return
     try:
         with path.open("rb") as file:
             header = file.read(len(SQLITE_HEADER))

@@ -20,7 +20,7 @@ from tidegate.journal.sql.tables import checkpoints, events, fleets, identity, s
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -103,7 +103,9 @@ class Reader:
             raise InputError("the journal holds no tick that old; give a later --at")
         return int(found[0][0])
 
-    def changes(self, first: int, last: int, columns: Collection[str] | None = None) -> Iterator[TickChanges]:
+    def changes(
+        self, first: int, last: int, columns: Collection[str] | None = None
+    ) -> Generator[TickChanges, None, None]:
         """Return what changed in the ticks of a range, both ends included, oldest first.
 
         Of the rows only the named columns are there, where some are named.
@@ -161,7 +163,7 @@ class Reader:
             self._fleets[fleet_id] = tick_samples.fleet_decoded(data)
         return self._fleets[fleet_id]
 
-    def snapshots(self, first: int, last: int) -> Iterator[tuple[int, Snapshot]]:
+    def snapshots(self, first: int, last: int) -> Generator[tuple[int, Snapshot], None, None]:
         """Return the numbers and snapshots of a range of ticks, both ends included, oldest first.
 
         Raises:

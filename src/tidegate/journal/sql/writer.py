@@ -147,7 +147,7 @@ class SqlJournal:
 
     def again(self, tick: Tick, stored: tick_changes.TickChanges) -> None:
         """Remember a tick that is stored already, as `append` would have."""
-        self._changes.follow(tick)
+        self._changes.again(tick, stored)
         self._note_rows(tick.snapshot, stored)
 
     def controls(self, default: Level) -> Controls:

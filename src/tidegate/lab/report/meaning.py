@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 POLICIES: Final[Mapping[str, str]] = {
     "static": "Everyone holds what they were sold, always: the cost of doing nothing.",
-    "reactive": "The highest use of the last 12 samples (an hour at five minutes) plus 20 %, as autoscaling rules do.",
+    "reactive": "The highest use of the last 12 samples (an hour at five minutes) plus 20 %: a common rule.",
     "calibrated_reactive": (
         "The highest use of the last hour plus a margin of its own for each VM and resource, which grows "
         "after every sample that ran short and shrinks after every other, so that the SLA is kept. It is the "

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tidegate.model.outcome import Outcome
     from tidegate.model.plan import Actions
     from tidegate.model.snapshot import Snapshot
+    from tidegate.model.tick import Tick
 
 POINTS: Final = 100
 """Restarts whose checks were made, each after a kill; who dies before its checks leaves them to the next."""
@@ -141,11 +142,15 @@ def _live_and_die(folder: Path, world: _World, random: np.random.Generator, seed
     child = _fork(folder, seed, life=life)
     pause, deadline = threading.Event(), perf_counter() + PATIENCE_SECONDS
     if random.random() >= EARLY_RATIO:
-        while world.words[_Word.LIFE] < life and perf_counter() < deadline:
+        while world.words[_Word.LIFE] < life and not _ended(child) and perf_counter() < deadline:
             pause.wait(0.001)
     pause.wait(random.random() * LIFE_SECONDS_MAX)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def _ended(child: int) -> bool:
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _fork(folder: Path, seed: int, *, life: int) -> int:
@@ -168,7 +173,9 @@ def _live(folder: Path, seed: int, *, life: int) -> None:
     """Go on from the journal, check what was found, and tick until killed."""
     world, where = _World(folder, seed), location(str(folder / "journal.db"))
     with opened(where, {"loop": "kills"}) as journal:
-        service = Service(loop=_loop(world, seed, journal), journal=journal)
+        loop = _loop(world, seed, journal)
+        loop.journal = _Noting(journal, loop, world)
+        service = Service(loop=loop, journal=journal)
         resumed = service.go_on(where)
         last = service.loop.number - 1
         sound = resumed is None or _remembers(service.loop, world, last)
@@ -176,11 +183,10 @@ def _live(folder: Path, seed: int, *, life: int) -> None:
         for done in range(TICKS_MAX):
             before = np.array(world.grant)
             tick = service.tick()
-            _note_memory(service.loop, world, tick.number)
             if done == 0:
                 sound &= _grants_agree(where, tick.number, before, world)
                 world.words[_Word.FAULTS] += not sound
-                world.words[_Word.VERDICTS] += 1
+                world.words[_Word.VERDICTS] += resumed is not None
                 world.words[_Word.LIFE] = life
 
 
@@ -202,8 +208,17 @@ def _loop(world: _World, seed: int, journal: SqlJournal) -> Loop:
     )
 
 
-def _note_memory(loop: Loop, world: _World, number: int) -> None:
-    world.digests[number] = np.frombuffer(_digest(loop), dtype=np.uint8)
+@dataclass(frozen=True, slots=True)
+class _Noting:
+    """Notes in the world what every stage remembers after a tick, before the tick is journalled."""
+
+    journal: SqlJournal
+    loop: Loop
+    world: _World
+
+    def append(self, tick: Tick) -> None:
+        self.world.digests[tick.number] = np.frombuffer(_digest(self.loop), dtype=np.uint8)
+        self.journal.append(tick)
 
 
 def _digest(loop: Loop) -> bytes:
@@ -216,15 +231,8 @@ def _digest(loop: Loop) -> bytes:
 
 
 def _remembers(loop: Loop, world: _World, last: int) -> bool:
-    """Return whether every stage is as it was after the last journalled tick.
-
-    A child killed between journalling a tick and noting its digest leaves none for that tick: then the one
-    before must be the last that was noted.
-    """
-    noted = world.digests[last]
-    if noted.any():
-        return bool((noted == np.frombuffer(_digest(loop), dtype=np.uint8)).all())
-    return last == 0 or bool(world.digests[last - 1].any())
+    """Return whether every stage is as it was after the last journalled tick."""
+    return bool((world.digests[last] == np.frombuffer(_digest(loop), dtype=np.uint8)).all())
 
 
 def _whole(where: Location, last: int) -> bool:
