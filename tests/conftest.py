@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tidegate.app.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # `ci` looks for new examples every time and prints what it takes to see a failure again;
 # HYPOTHESIS_PROFILE=thorough looks longer.
