@@ -19,6 +19,9 @@ README: Final = Path(__file__).resolve().parents[1] / "README.md"
 BLOCK: Final = re.compile(r"(<!-- table: live -->\n).*?(<!-- end table -->)", re.DOTALL)
 SHOWN: Final[Mapping[str, tuple[str, str]]] = {
     "throttled_time_saved_ratio": ("throttled time saved against `reactive`, bursts on a schedule", "{:.0%}"),
+    "cores_held_tidegate": ("cores held meanwhile, mean: `tidegate`", "{:.2f}"),
+    "cores_held_without_forecast": ("the same without a forecast", "{:.2f}"),
+    "cores_held_reactive": ("the same by `reactive`", "{:.2f}"),
     "bursts_met_ratio": ("bursts whose quota was raised before they came, after three seen", "{:.0%}"),
     "killed_points_consistent": ("restarts after `kill -9` that found everything in order", "{:.0f} of 100"),
     "journal_share_of_tick": ("journal's share of a tick, 100 000 VMs x 3 resources", "{:.1%}"),
@@ -48,9 +51,11 @@ def table(benchmark: Mapping[str, Any]) -> str:
         raise FiguresError(f"the benchmark lacks {', '.join(missing)}; run it as root on Linux with cgroups")
     lines = ["\n| | measured | limit |\n|---|---:|---:|\n"]
     for name, (words, form) in SHOWN.items():
-        factor, sign = FACTORS.get(name, 1), "at most" if rows[name]["direction"] == "max" else "at least"
-        measured, limit = (form.format(rows[name][key] * factor) for key in ("value", "limit"))
-        lines.append(f"| {words} | {measured} | {sign} {limit} |\n".replace("%", " %"))
+        row, factor = rows[name], FACTORS.get(name, 1)
+        measured = form.format(row["value"] * factor)
+        sign = "at most" if row["direction"] == "max" else "at least"
+        limit = "" if row["limit"] is None else f"{sign} {form.format(row['limit'] * factor)}"
+        lines.append(f"| {words} | {measured} | {limit} |\n".replace("%", " %"))
     return "".join(lines)
 
 

@@ -94,6 +94,7 @@ def _story_snapshot(number):
         used,
         capacity=np.array([[4.0] * 4, [16 * GIB] * 4]),
         held=held,
+        pressed=used == 2.4999,
         places=_PLACES,
         roster=_ROSTER if number < STORY_WHOLE else _SAME_ROSTER,
         card=[1, -1, -1, -1],

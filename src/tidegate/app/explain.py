@@ -15,7 +15,6 @@ from tidegate.model.outcome import Phase
 from tidegate.model.plan import Reason
 from tidegate.model.resources import Resource
 from tidegate.model.roster import CARD, HOST, NO_CARD
-from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
 from tidegate.plan.league import standings
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from tidegate.journal.changes import TickChanges
     from tidegate.journal.samples import FleetRecord
-    from tidegate.journal.sql.reader import Event, Reader
+    from tidegate.journal.sql.reader import Event, Reader, Seen
 
 SINCE_TICKS_MAX: Final = 60
 """How many of the last samples are looked at to say what came of a decision."""
@@ -36,7 +35,6 @@ EVENTS_LOOKED_AT: Final = 10_000
 """How many of a journal's last events are looked through."""
 EVENTS_MAX: Final = 8
 """How many of them are told."""
-GUARDS: Final = frozenset(reason for reason in Reason if reason.name.startswith(("GUARD_", "HELD_")))
 
 
 class Quantile(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,8 +136,8 @@ class _Around(NamedTuple):
     identity: int
     number: int
     """The tick asked about."""
-    use: Mapping[int, NDArray[np.float32]]
-    """What was used (resources,) by tick, of the last `SINCE_TICKS_MAX` at most."""
+    seen: Mapping[int, Seen]
+    """What was seen of it by tick, of the last `SINCE_TICKS_MAX` at most."""
     changes: Mapping[int, TickChanges]
     """Each decision's tick, and the `OUTCOME_TICKS_MAX` after it."""
 
@@ -161,7 +159,7 @@ def explain(reader: Reader, workload: str, at_seconds: int | None = None) -> lis
     frames = reader.frames(number, ("grant", "capacity", "host", "card"))
     came_from = reader.last_rows(number)[:, row].tolist()
     around = _around(reader, int(fleet.roster.ids[row]), number, came_from)
-    used = around.use[number]
+    used = around.seen[number].used
     now = around.changes[number]
     league = _league(reader, around.identity) if number == span.last else {}
     card = int(frames["card"][row])
@@ -214,7 +212,7 @@ def row_of(fleet: FleetRecord, workload: str) -> int:
 
 def _around(reader: Reader, identity: int, number: int, came_from: Sequence[int]) -> _Around:
     """Read what was used lately and what was decided, each tick once."""
-    use = reader.used_by(number - SINCE_TICKS_MAX + 1, number, identity)
+    seen = reader.seen_by(number - SINCE_TICKS_MAX + 1, number, identity)
     decided = {tick for tick in came_from if tick >= 0}
     after = {number} | {
         tick for start in decided for tick in range(start + 1, min(start + OUTCOME_TICKS_MAX, number) + 1)
@@ -223,7 +221,7 @@ def _around(reader: Reader, identity: int, number: int, came_from: Sequence[int]
     for columns, wanted in ((None, decided), ((), after - decided)):
         for run in _runs(sorted(wanted)):
             changes |= {found.number: found for found in reader.changes(run[0], run[-1], columns)}
-    return _Around(reader, identity, number, use, changes)
+    return _Around(reader, identity, number, seen, changes)
 
 
 def _runs(numbers: Sequence[int]) -> list[list[int]]:
@@ -251,10 +249,8 @@ def _story(
         return None
     capacity = _capacity(around.reader, decided, resource, row, capacity_now)
     made = _decided(changes, int(at[0]), fleet, capacity)
-    # A sample at the grant was cut off by it: it ran short as one above it did.
-    edge = made.allowed - VIOLATION_TOLERANCE_RATIO * (capacity or 0.0)
-    since = [float(used[resource]) for tick, used in around.use.items() if tick > decided]
-    use = [amount for amount in since if not np.isnan(amount)]
+    since = [seen for tick, seen in around.seen.items() if tick > decided]
+    since = [seen for seen in since if not np.isnan(seen.used[resource])]
     ended = tuple(
         end
         for tick in range(decided + 1, decided + OUTCOME_TICKS_MAX + 1)
@@ -264,9 +260,9 @@ def _story(
     return made, Came(
         outcomes=tuple(_words(end) for end in ended),
         ended=ended,
-        samples=len(use),
-        ran_short=sum(amount >= edge for amount in use),
-        highest_used=max(use, default=None),
+        samples=len(since),
+        ran_short=sum(bool(seen.pressed[resource]) for seen in since),
+        highest_used=max((float(seen.used[resource]) for seen in since), default=None),
     )
 
 
@@ -305,7 +301,7 @@ def _decided(changes: TickChanges, at: int, fleet: FleetRecord, capacity: float 
         forecast_acts=bool(what & Change.ACTS),
         reason=planned.sentence,
         reason_name=planned.name,
-        guard=reason.sentence if reason in GUARDS else None,
+        guard=reason.sentence if reason.is_of_guard else None,
         right_to_act="gained" if what & Change.GAINED else "lost" if what & Change.LOST else None,
     )
 

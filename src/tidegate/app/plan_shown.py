@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tidegate.journal.sql.reader import Reader
     from tidegate.model.autonomy import Autonomy
 
-TOLD: Final = frozenset(reason for reason in Reason if reason.name.startswith(("GUARD_", "HELD_")))
-"""Reasons of guards: what kept a wish back."""
 GAP_TICKS: Final = 5
 """Ticks without a row that are read over rather than asked around."""
 
@@ -248,7 +246,7 @@ def _row(
         change_ratio=change,
         pending=change > float(ADVICE_RATIO),
         reason=Reason(int(advice.reason[at])).sentence if known else "no decision about it is kept",
-        guard=guard.sentence if known and guard in TOLD else None,
+        guard=guard.sentence if known and guard.is_of_guard else None,
         decided_seconds=int(advice.time_seconds[at]) if known else None,
         autonomy=Level(int(levels[workload])).label,
     )

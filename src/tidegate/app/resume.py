@@ -6,6 +6,7 @@ Nothing is acted on and nothing journalled twice; the same input leaves the same
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -161,7 +162,11 @@ def _stateful(loop: Loop) -> dict[str, _Stateful]:
         "planner": loop.planner,
         "learner": loop.learner,
     }
-    parts |= {f"guard.{type(guard).__name__}": guard for guard in loop.guards}
+    kinds = Counter[str]()
+    for guard in loop.guards:
+        kind = type(guard).__name__
+        parts[f"guard.{kind}.{kinds[kind]}"] = guard
+        kinds[kind] += 1
     return {name: part for name, part in parts.items() if isinstance(part, _Stateful)}
 
 

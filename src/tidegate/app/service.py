@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.app.resume import memory_of, resume
 from tidegate.journal.sql.reader import Reader
+from tidegate.journal.sql.writer import CHECKPOINT_TICKS
 
 if TYPE_CHECKING:
     from tidegate.app.resume import Resumed
@@ -32,9 +33,13 @@ class Service:
         """
         reader = Reader.of(where)
         try:
-            return resume(self.loop, self.journal, reader)
+            resumed = resume(self.loop, self.journal, reader)
         finally:
             reader.close()
+        # Lives too short to finish a checkpoint would each repeat all those before them.
+        if resumed is not None and resumed.repeated_ticks > CHECKPOINT_TICKS:
+            self.journal.checkpoint_at_once(self.loop.number - 1, memory_of(self.loop))
+        return resumed
 
     def tick(self) -> Tick:
         """Turn once; begin to save every stage's memory where it is time to."""

@@ -14,6 +14,7 @@ from tidegate.forecast.server_sums import WithServerSums
 from tidegate.journal.nothing import NothingJournal
 from tidegate.learn.nothing import NothingLearner
 from tidegate.loop import Loop
+from tidegate.plan.caution import KeepInUse, Newcomers
 from tidegate.plan.consent import Consent
 from tidegate.plan.difference import difference
 from tidegate.plan.guards import (
@@ -69,10 +70,15 @@ class GuardLimits:
     """Largest share of the workloads that may shrink in one tick."""
     shrink_ratio_min: float = 0.01
     """Least share of its capacity worth taking from a workload."""
+    watched_seconds: int = 0
+    """How long a workload is watched before anything is taken from it."""
 
 
 LOCAL_LIMITS: Final = GuardLimits(
-    cool_down_seconds=2, shrink_ratio_max=1.0, shrinking_workloads_ratio_max=1.0
+    cool_down_seconds=2,
+    shrink_ratio_max=1.0,
+    shrinking_workloads_ratio_max=1.0,
+    watched_seconds=60,
 )
 """This machine's quotas move in a second and back: what a burst needed is given back after it."""
 
@@ -94,6 +100,8 @@ def guards(
         HoldUnknown(),
         Expiry(clock),
         FloorAndCeiling(),
+        KeepInUse(),
+        Newcomers(limits.watched_seconds),
         Deadband(limits.shrink_ratio_min),
         CoolDown(limits.cool_down_seconds),
         Pace(limits.shrink_ratio_max),
@@ -115,7 +123,13 @@ def in_company(planner: Planner, name: str, settings: Settings, stopwatch: Stopw
     for shadow, (rule, model) in SHADOWS.items():
         forecaster, rule_planner = policy(rule)(replace(settings, model=model))
         shadows.append(Shadow(name=shadow, forecaster=forecaster, planner=rule_planner))
-    return Shadows(planner, name=name, shadows=shadows, counterfactual=WITHOUT_FORECAST, stopwatch=stopwatch)
+    return Shadows(
+        planner,
+        name=name,
+        shadows=shadows,
+        counterfactual=WITHOUT_FORECAST,
+        stopwatch=stopwatch,
+    )
 
 
 def simulated(

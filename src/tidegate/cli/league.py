@@ -44,7 +44,8 @@ def command(
         console.print(_table(day, mine, [row for row in rows if row.day == day]))
     console.print(
         "Regret is what was reserved above what an oracle would have, as a share of what was sold; "
-        "days are UTC.",
+        "days are UTC. The policy itself is judged by what was really held: whom it may not act on holds "
+        "what was sold.",
         style="dim",
     )
 

@@ -31,9 +31,15 @@ class Stop:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stop]:
-    """Let SIGINT and SIGTERM end the run after the tick under way, until the context is left."""
+    """Let SIGINT, SIGTERM and SIGHUP end the run after the tick under way, until the context is left.
+
+    A terminal that is closed sends SIGHUP; where it is ignored, as under nohup, it stays so.
+    """
     stop = Stop()
-    before = {number: signal.signal(number, stop.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop.note) for number in ending}
     try:
         yield stop
     finally:

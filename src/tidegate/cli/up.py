@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tidegate.app.machine import MachineOptions, running
+from tidegate.app.registry import policy as known_policy
 from tidegate.app.side_by_side import SideBySide, identity_of
 from tidegate.app.state import MACHINE, SIMULATED, state_folder
 from tidegate.app.threads import one_blas_thread
@@ -31,7 +32,8 @@ from tidegate.cli.up_options import Alone
 from tidegate.cli.watched import Board, WatchedFleet, WatchedMachine
 from tidegate.cli.worlds import made_world
 from tidegate.drivers.simulated.build import read_scenario
-from tidegate.journal.sql.opening import location, moved_aside
+from tidegate.journal.sql.aside import moved_aside
+from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.retention import Retention
 from tidegate.journal.sql.writer import is_of, opened
 from tidegate.model.autonomy import level
@@ -76,6 +78,7 @@ def command(
     """Watch a simulated fleet with prediction and without, and this very machine; Ctrl-C ends."""
     check_writable(json, svg)
     _check(only, speed, journal, act=act)
+    known_policy(policy)
     retention = _retention(keep, keep_samples, journal_size)
     machine = MachineOptions(
         policy=policy,

@@ -123,16 +123,25 @@ def used(data: bytes) -> NDArray[np.float32]:
     return unpacked(unsealed(data, _Samples).frames["used"])
 
 
-def used_of(data: bytes, workload: int) -> NDArray[np.float32]:
-    """Return what one workload (row) used (resources,), without what came before.
+def seen_of(
+    data: bytes, workload: NDArray[np.intp], pressed_before: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return what one workload used, and where anyone ran short (resources, workloads).
+
+    ``workload`` is its row, of shape (1,), or empty where it was not there; what it used is (resources,) or
+    empty. Where anyone ran short may be stored as what changed since the tick before.
 
     Raises:
-        TidegateError: the blob is damaged.
+        TidegateError: the blob is damaged, or what was before is missing.
 
     """
-    frame = unsealed(data, _Samples).frames["used"]
-    resources, workloads = frame.shape
-    return entries(frame, np.arange(resources) * workloads + workload)
+    frames = unsealed(data, _Samples).frames
+    pressed = unpacked(frames["pressed"], pressed_before) if "pressed" in frames else pressed_before
+    if pressed is None:
+        raise TidegateError("a journalled tick's beginning is missing; restore the journal from a backup")
+    resources, workloads = frames["used"].shape
+    at = (np.arange(resources)[:, None] * workloads + workload).reshape(-1)
+    return entries(frames["used"], at), pressed
 
 
 def followed(
@@ -188,6 +197,6 @@ __all__ = [
     "fleet_decoded",
     "fleet_encoded",
     "followed",
+    "seen_of",
     "used",
-    "used_of",
 ]

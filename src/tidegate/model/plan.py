@@ -47,11 +47,18 @@ class Reason(IntEnum):
     HELD_RECOMMENDED = 19
     HELD_PAUSED = 20
     HELD_OUT_OF_REACH = 21
+    GUARD_IN_USE = 22
+    GUARD_NEWCOMER = 23
 
     @property
     def sentence(self) -> str:
         """The same words on every screen."""
         return _SENTENCES[self]
+
+    @property
+    def is_of_guard(self) -> bool:
+        """Whether a guard said it, not the planner."""
+        return self >= Reason.GUARD_CAPACITY
 
 
 _SENTENCES = {
@@ -73,6 +80,8 @@ _SENTENCES = {
     Reason.GUARD_BLAST_RADIUS: "guard: too many workloads would change in one tick",
     Reason.GUARD_EXPIRED: "guard: the decision is older than its expiry",
     Reason.GUARD_SMALL: "guard: too small a saving to be worth a change",
+    Reason.GUARD_IN_USE: "guard: what is in use is never taken",
+    Reason.GUARD_NEWCOMER: "guard: not watched for long enough to take anything",
     Reason.HELD_OBSERVED: "observed only: its autonomy is 'observe'",
     Reason.HELD_RECOMMENDED: "recommended only: its autonomy is 'recommend'",
     Reason.HELD_OUT_OF_REACH: "out of reach: only CPU and memory of cgroups can be set, with --act and root",

@@ -82,15 +82,17 @@ class FloorAndCeiling:
         above = np.fmax(total - snapshot.capacity, 0)
         if not (below > 0).any() and not (above > 0).any():
             return plan
-        wanted = _given_back(plan.wanted, below, plan, snapshot)
+        wanted = given_back(plan.wanted, below, plan, snapshot)
         wanted = _not_taken(wanted, above, plan, snapshot)
         return shrunk(plan, wanted, (wanted != plan.wanted).any(axis=0), Reason.GUARD_FLOOR)
 
 
-def _given_back(
+def given_back(
     wanted: NDArray[np.float32], missing: NDArray[np.float32], plan: Plan, snapshot: Snapshot
 ) -> NDArray[np.float32]:
-    """Undo shrinks, host first, until ``missing`` (resources, workloads; server units) is back.
+    """Return the wanted shares with shrinks undone, host first, until ``missing`` is back.
+
+    ``missing`` is (resources, workloads) in server units.
 
     Nothing goes above what is held, so it needs no room anywhere.
     """
@@ -151,7 +153,7 @@ class PlaceCapacity:
             touched |= short
         # Half a rehome is a loss: what did not fit there stays here.
         lost = np.where(touched, in_server_units(plan.wanted - wanted, snapshot), np.float32(0))
-        wanted = _given_back(wanted, np.fmax(lost, 0), plan, snapshot)
+        wanted = given_back(wanted, np.fmax(lost, 0), plan, snapshot)
         return shrunk(plan, wanted, touched, Reason.GUARD_CAPACITY)
 
     @staticmethod
@@ -222,7 +224,7 @@ class Pace:
         missing = np.fmax(held - step - in_server_units(plan.wanted, snapshot), 0)
         if not (missing > 0).any():
             return plan
-        wanted = _given_back(plan.wanted, missing, plan, snapshot)
+        wanted = given_back(plan.wanted, missing, plan, snapshot)
         return shrunk(plan, wanted, (wanted != plan.wanted).any(axis=0), Reason.GUARD_PACE)
 
 

@@ -59,7 +59,8 @@ class League:
         memory = self._memory
         memory.follow(snapshot)
         day = (snapshot.time_seconds - snapshot.step_seconds) // DAY_SECONDS
-        if day != self._day:
+        # A clock set back over midnight goes on with the day it was in.
+        if day > self._day:
             for name in ("samples", "used", "short", "reserved"):
                 memory[name][YESTERDAY] = memory[name][TODAY] if day == self._day + 1 else 0
                 memory[name][TODAY] = 0

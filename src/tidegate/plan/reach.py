@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.model.plan import Reason, shrunk
+from tidegate.model.plan import Reason
 from tidegate.model.snapshot import expected
 
 if TYPE_CHECKING:
@@ -26,10 +27,19 @@ class WithinReach:
         self._settable = settable
 
     def shrink(self, plan: Plan, snapshot: Snapshot) -> Plan:
-        """Return the plan in which what is out of reach holds."""
+        """Return the plan in which what is out of reach holds; whoever has such a part stays on its card."""
         held = expected(snapshot)
-        out = (plan.wanted != held).any(axis=0) & ~self._settable()
-        return shrunk(plan, np.where(out, held, plan.wanted), out, Reason.HELD_OUT_OF_REACH)
+        moves = plan.card != snapshot.card
+        out = ((plan.wanted != held).any(axis=0) | moves) & ~self._settable()
+        if not out.any():
+            return plan
+        stays = moves & out.any(axis=0)
+        return replace(
+            plan,
+            wanted=np.where(out | stays, held, plan.wanted),
+            card=np.where(stays, snapshot.card, plan.card),
+            reason=np.where(out, np.uint8(Reason.HELD_OUT_OF_REACH), plan.reason),
+        )
 
 
 __all__ = ["WithinReach"]

@@ -117,14 +117,24 @@ def whole_machine(resources: tuple[Resource, ...], machine: Machine, gpus: int) 
     return np.array([amounts[resource] for resource in resources])
 
 
-def this_place(name: str, whole: NDArray[np.float64]) -> Places:
+def to_be_granted(resources: tuple[Resource, ...], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what grants may add up to (resources,): infinite for CPU and memory.
+
+    Quotas and soft limits share a machine, they don't divide it: each of its workloads may have been sold all
+    of it, and the kernel sees to who gets what. To cut them to what there is would starve whoever comes last.
+    """
+    shared = [resource in {Resource.CPU, Resource.MEMORY} for resource in resources]
+    return np.where(shared, np.inf, whole)
+
+
+def this_place(name: str, allocatable: NDArray[np.float64]) -> Places:
     """Return the one place there is: a server without a card."""
     none = np.empty(0, dtype=np.int64)
     return Places(
         names=(name,),
         is_card=np.zeros(1, dtype=np.bool_),
-        allocatable=whole[:, None].copy(),
-        worth=np.ones((whole.size, 1), dtype=np.float32),
+        allocatable=allocatable[:, None].copy(),
+        worth=np.ones((allocatable.size, 1), dtype=np.float32),
         link_server=none,
         link_card=none,
         link_bytes_per_second=np.empty(0),

@@ -23,6 +23,7 @@ from tidegate.drivers.local.frames import (
     limits_of,
     roster_of,
     this_place,
+    to_be_granted,
     whole_machine,
 )
 from tidegate.drivers.local.largest import OTHER, OTHER_ID, Largest
@@ -109,7 +110,7 @@ class View:
         roster = self._roster_of(rows)
         return Seen(
             roster=roster,
-            places=self._place(whole),
+            places=self._place(to_be_granted(self.resources, whole)),
             frames=frames_of(
                 self.resources, rows.per_second, rows.amounts, capacity=rows.capacity, held=rows.held
             ),
@@ -184,10 +185,10 @@ class View:
             )
         return self._roster
 
-    def _place(self, whole: NDArray[np.float64]) -> Places:
+    def _place(self, allocatable: NDArray[np.float64]) -> Places:
         """Return the same place as long as the machine is what it was."""
-        if self._places is None or not np.array_equal(self._places.allocatable[:, 0], whole):
-            self._places = this_place(self._outside.hostname(), whole)
+        if self._places is None or not np.array_equal(self._places.allocatable[:, 0], allocatable):
+            self._places = this_place(self._outside.hostname(), allocatable)
         return self._places
 
     def _machine_rates(self, machine: Machine, now: float) -> NDArray[np.float64]:

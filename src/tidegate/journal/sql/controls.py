@@ -34,6 +34,8 @@ class Controls:
     engine: sa.Engine
     where: Location
     default: Level
+    looking: sa.Engine | None = None
+    """Reads and takes no lock, for who asks at every tick; ``engine`` where there is none."""
 
     def autonomy(self) -> Autonomy:
         """Return what holds now.
@@ -42,7 +44,7 @@ class Controls:
             TidegateError: the database refuses.
 
         """
-        with told(self.where), self.engine.connect() as connection:
+        with told(self.where), (self.looking or self.engine).connect() as connection:
             rules = connection.execute(
                 sa.select(autonomy.c.pattern, autonomy.c.level).order_by(autonomy.c.position)
             ).all()

@@ -107,7 +107,7 @@ def reading(where: Location) -> sa.Engine:
         _require_sqlite(path)
         with told(where):
             _look(path, lambda looking: _require_known(looking, where))
-        return _sqlite_engine(path, "?mode=ro")
+        return sqlite_engine(path, "?mode=ro")
     try:
         with told(where):
             _require_known(engine, where)
@@ -154,10 +154,10 @@ def writing(where: Location) -> Iterator[sa.Engine]:
             f"the journal {path} can't be written: {error.strerror}; name another with --journal"
         ) from error
     with lock, told(where):
-        _lock(lock, path)
+        lock_alone(lock, path)
         if _is_begun(path):
             _require_sound(path, where)
-        engine = _sqlite_engine(path)
+        engine = sqlite_engine(path)
         try:
             _upgrade(engine, where)
             yield engine
@@ -165,34 +165,9 @@ def writing(where: Location) -> Iterator[sa.Engine]:
             engine.dispose()
 
 
-def moved_aside(where: Location) -> str | None:
-    """Rename a journal's files, so that a new one can begin; return its new name, None if there was none.
-
-    The one that was moved aside before is replaced.
-
-    Raises:
-        InputError: it is in use, or not a file.
-
-    """
-    path = where.path
-    if path is None:
-        raise InputError(f"{where.name} can't be moved aside; make a new database, or drop its tables")
-    path = Path(os.path.realpath(path))
-    if not path.exists():
-        return None
-    aside = path.with_name(f"{path.stem}.before{path.suffix}")
-    try:
-        with path.with_name(path.name + ".lock").open("a") as lock:
-            _lock(lock, path)
-            for end in ("", "-wal", "-shm"):
-                path.with_name(aside.name + end).unlink(missing_ok=True)
-                if path.with_name(path.name + end).exists():
-                    path.with_name(path.name + end).rename(path.with_name(aside.name + end))
-    except OSError as error:
-        raise InputError(
-            f"the journal {path} can't be moved aside: {error.strerror}; name another with --journal"
-        ) from error
-    return str(aside)
+def looking(where: Location, writer: sa.Engine) -> sa.Engine:
+    """Return an engine that reads beside one that writes, and takes no lock from anybody for it."""
+    return writer if where.path is None else sqlite_engine(where.path, "?mode=ro")
 
 
 @contextmanager
@@ -212,7 +187,7 @@ def steering(where: Location) -> Iterator[sa.Engine]:
         _require_sqlite(path)
         with told(where):
             _look(path, lambda looking: _require_known(looking, where))
-    engine = _postgres(where) if path is None else _sqlite_engine(path)
+    engine = _postgres(where) if path is None else sqlite_engine(path)
     try:
         if path is None:
             with told(where):
@@ -263,7 +238,7 @@ def _require_sound(path: Path, where: Location) -> None:
 def _look(path: Path, check: Callable[[sa.Engine], None]) -> None:
     """Check a file without leaving a trace: where it has no log, reading it must not make one."""
     log = path.with_name(path.name + "-wal")
-    engine = _sqlite_engine(path, "?mode=ro" if log.exists() else "?mode=ro&immutable=1")
+    engine = sqlite_engine(path, "?mode=ro" if log.exists() else "?mode=ro&immutable=1")
     try:
         check(engine)
     finally:
@@ -307,7 +282,8 @@ def _upgrade(engine: sa.Engine, where: Location) -> None:
         command.upgrade(config, "head")
 
 
-def _sqlite_engine(path: Path, how: str = "") -> sa.Engine:
+def sqlite_engine(path: Path, how: str = "") -> sa.Engine:
+    """Return an engine on a file; ``how`` is the query of its URI, and without it, it writes."""
     # A URI, since only that can say read-only; quoted, since a path may hold ? and #.
     uri = Path(os.path.realpath(path)).as_uri() + how
 
@@ -351,7 +327,13 @@ def _advisory_lock(engine: sa.Engine, where: Location) -> Iterator[None]:
         yield
 
 
-def _lock(file: IO[Any], path: Path) -> None:
+def lock_alone(file: IO[Any], path: Path) -> None:
+    """Hold a journal's lock until the file is closed.
+
+    Raises:
+        InputError: another process holds it.
+
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -375,4 +357,13 @@ def told(where: Location) -> Iterator[None]:
         raise TidegateError(f"the journal {where.name} can't be used: {reason}") from error
 
 
-__all__ = ["REVISIONS", "Location", "location", "moved_aside", "reading", "steering", "told", "writing"]
+__all__ = [
+    "REVISIONS",
+    "Location",
+    "location",
+    "looking",
+    "reading",
+    "steering",
+    "told",
+    "writing",
+]

@@ -52,6 +52,16 @@ class Span:
     last_seconds: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Seen:
+    """One workload at one tick."""
+
+    used: NDArray[np.float32]
+    """(resources,) base units; NaN where no sample came."""
+    pressed: NDArray[np.bool_]
+    """(resources,) where it ran short."""
+
+
 @dataclass(slots=True)
 class Reader:
     """One journal, read."""
@@ -96,7 +106,7 @@ class Reader:
         found = self._rows(
             sa.select(ticks.c.number)
             .where(ticks.c.time_seconds <= time_seconds)
-            .order_by(ticks.c.time_seconds.desc())
+            .order_by(ticks.c.time_seconds.desc(), ticks.c.number.desc())
             .limit(1)
         )
         if not found:
@@ -126,20 +136,24 @@ class Reader:
         )
         return [(row[0], row[1], row[2], tick_samples.used(row[3])) for row in self._rows(wanted)]
 
-    def used_by(self, first: int, last: int, identity: int) -> dict[int, NDArray[np.float32]]:
-        """Return what one workload used (resources,) by tick, of the ticks whose samples are kept."""
+    def seen_by(self, first: int, last: int, identity: int) -> dict[int, Seen]:
+        """Return what one workload used and where it ran short, by tick, where samples are kept."""
+        whole = sa.select(sa.func.max(ticks.c.number)).where(ticks.c.whole, ticks.c.number <= first)
+        start = sa.func.coalesce(whole.scalar_subquery(), first)
         wanted = (
-            sa.select(ticks.c.number, ticks.c.fleet_id, ticks.c.samples)
-            .where(ticks.c.number.between(first, last), ticks.c.samples.is_not(None))
+            sa.select(ticks.c.number, ticks.c.fleet_id, ticks.c.whole, ticks.c.samples)
+            .where(ticks.c.number.between(start, last), ticks.c.samples.is_not(None))
             .order_by(ticks.c.number)
         )
         rows: dict[int, NDArray[np.intp]] = {}
-        found = {}
-        for number, fleet_id, data in self._rows(wanted):
+        found: dict[int, Seen] = {}
+        pressed: NDArray[np.bool_] | None = None
+        for number, fleet_id, is_whole, data in self._rows(wanted):
             if fleet_id not in rows:
                 rows[fleet_id] = np.flatnonzero(self.fleet(fleet_id).roster.ids == identity)
-            if rows[fleet_id].size:
-                found[number] = tick_samples.used_of(data, int(rows[fleet_id][0]))
+            used, pressed = tick_samples.seen_of(data, rows[fleet_id], None if is_whole else pressed)
+            if number >= first and rows[fleet_id].size:
+                found[number] = Seen(used=used, pressed=pressed[:, rows[fleet_id][0]])
         return found
 
     def fleet_of(self, number: int) -> FleetRecord:
@@ -296,4 +310,4 @@ class Reader:
             return [tuple(row) for row in connection.execute(wanted)]
 
 
-__all__ = ["Event", "Reader", "Span"]
+__all__ = ["Event", "Reader", "Seen", "Span"]

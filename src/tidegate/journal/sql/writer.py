@@ -27,6 +27,7 @@ from tidegate.journal.sql.opening import (
     WAL_PAGES_MAX,
     WAL_RATIO,
     Location,
+    looking,
     reading,
     told,
     writing,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from tidegate.model.tick import Tick
 
 ANCHOR_TICKS: Final = 60
-"""Ticks from one that is stored whole to the next."""
+"""Ticks from one that is stored whole to the next; more are where the fleet changes."""
 CHECKPOINT_TICKS: Final = 60
 """Ticks from the beginning of one checkpoint to that of the next."""
 SAVING_TICKS: Final = 40
@@ -73,6 +74,7 @@ class SqlJournal:
         """Go on after the last tick stored."""
         self._engine = engine
         self._where = where
+        self._looking = looking(where, engine)
         self._retention = retention
         self._changes = Changes()
         self._last_row = Columns(number=Column(dtype=np.int64, fill=NEVER))
@@ -80,6 +82,7 @@ class SqlJournal:
         self._since_whole = 0
         self._saving: Saving | None = None
         self._unpruned_bytes = 0
+        self._unpruned_ticks = ANCHOR_TICKS
         self._outgoing: set[bytes] = set()
         """Slices that the last checkpoint but one held and the last does not."""
         self.written = Written()
@@ -127,11 +130,18 @@ class SqlJournal:
                 connection.execute(tables.events.insert(), turned)
             saved = self._save(connection)
             self._unpruned_bytes += len(changes) + len(samples) + len(anchor or b"") + saved
-            if whole or self._unpruned_bytes > UNPRUNED_RATIO * self._retention.bytes_max:
+            self._unpruned_ticks += 1
+            if self._wants_pruning:
                 prune(connection, self._retention, newest_seconds=tick.snapshot.time_seconds)
-                self._unpruned_bytes = 0
+                self._unpruned_bytes = self._unpruned_ticks = 0
         self._before = tick.snapshot
         self._count(found.rows["what"].size, len(changes), len(samples) + len(anchor or b""), saved)
+
+    @property
+    def _wants_pruning(self) -> bool:
+        """Whether it is time to look for what is too old or too much: a look goes through a week of ticks."""
+        bytes_max = UNPRUNED_RATIO * self._retention.bytes_max
+        return self._unpruned_ticks >= ANCHOR_TICKS or self._unpruned_bytes > bytes_max
 
     def _forget_unstored(self, number: int) -> None:
         """Go on after a tick the database refused: the next is whole, and the checkpoint begins anew.
@@ -144,15 +154,21 @@ class SqlJournal:
         self._before = None
         self._saving = None
         self._slices = None
+        self._outgoing = set()
 
     def again(self, tick: Tick, stored: tick_changes.TickChanges) -> None:
         """Remember a tick that is stored already, as `append` would have."""
         self._changes.again(tick, stored)
         self._note_rows(tick.snapshot, stored)
 
+    def close(self) -> None:
+        """Let go of what it looks with; the engine is its lender's."""
+        if self._looking is not self._engine:
+            self._looking.dispose()
+
     def controls(self, default: Level) -> Controls:
         """Return what people may tell the loop that writes here; ``default`` where no rule matches."""
-        return Controls(self._engine, self._where, default)
+        return Controls(self._engine, self._where, default, self._looking)
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -165,6 +181,18 @@ class SqlJournal:
             "journal.rows", self._last_row.state()
         )
         self._saving = Saving(number, dict(state) | mine, ticks=SAVING_TICKS)
+
+    def checkpoint_at_once(self, number: int, state: Mapping[str, NDArray[Any]]) -> None:
+        """Save the whole memory now, where nobody waits for a tick: before the first.
+
+        Raises:
+            TidegateError: the database refuses.
+
+        """
+        self.checkpoint(number, state)
+        with told(self._where), self._engine.begin() as connection:
+            while self._saving is not None and not self._saving.filed:
+                self._save(connection)
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a checkpoint's state."""
@@ -264,7 +292,11 @@ def opened(
     """
     with writing(where) as engine:
         _require_identity(engine, where, identity)
-        yield SqlJournal(engine, where, retention or Retention())
+        journal = SqlJournal(engine, where, retention or Retention())
+        try:
+            yield journal
+        finally:
+            journal.close()
 
 
 def is_of(where: Location, identity: Mapping[str, str]) -> bool:

@@ -122,6 +122,6 @@ def test_this_machine_is_read_without_privileges_or_cgroups(tmp_path):
     assert snapshot.roster.names
     assert (snapshot.used[MEMORY] > 0).any()
     machine = read_machine(Path("/"))
-    assert snapshot.places.allocatable[CPU, 0] == machine.cores == os.cpu_count()
+    assert snapshot.capacity[CPU, 0] == machine.cores == os.cpu_count()
     assert 0 < machine.memory_bytes_used < machine.memory_bytes
     assert server.behaviour.machine.load_average[0] >= 0

@@ -22,7 +22,7 @@ from tidegate.journal.sql.opening import location
 from tidegate.lab.bench.load import Bursts, Leak, LoadCgroup
 from tidegate.lab.bench.result import Row, row
 from tidegate.model.autonomy import Level
-from tidegate.model.errors import TidegateError
+from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class _Side:
     group: LoadCgroup
     settings_before: dict[str, str]
     throttled_seconds: float = 0.0
+    held_core_seconds: float = 0.0
+    """What was reserved meanwhile: who reserves everything is never throttled."""
+    without_core_seconds: float = 0.0
+    """What would have been without a forecast."""
     bursts: int = 0
     raised_before: int = 0
     """Bursts whose quota was high enough before they came."""
@@ -76,6 +80,9 @@ class _Side:
         bursting = used > CORES / 2 or stopped > 0
         if counts:
             self.throttled_seconds += np.nan_to_num(stopped)
+            self.held_core_seconds += granted
+            without = tick.plan.counterfactual
+            self.without_core_seconds += 0.0 if without is None else float(without[row_at, at])
             if bursting and not self.was_bursting:
                 self.bursts += 1
                 self.raised_before += self.ready and granted >= CORES
@@ -104,15 +111,19 @@ def throttling_rows(folder: Path, *, seed: int, progress: Callable[[str, int, in
                 )
             _run(sides, seconds, progress)
             restored = [_gave_back(side) for side in sides.values()]
-    except TidegateError as error:
+    except InputError as error:
         progress(f"no real load: {error}", 1, 1)
         return []
     mine, other = sides["tidegate"], sides["reactive"]
+    counted = PERIOD_SECONDS * CYCLES_COUNTED
     saved = 1 - mine.throttled_seconds / other.throttled_seconds if other.throttled_seconds else 0.0
     return [
         row("throttled_time_saved_ratio", saved, "ratio", SAVED_LIMIT, "min"),
         row("throttled_seconds_tidegate", mine.throttled_seconds, "s"),
         row("throttled_seconds_reactive", other.throttled_seconds, "s"),
+        row("cores_held_tidegate", mine.held_core_seconds / counted, "cores"),
+        row("cores_held_reactive", other.held_core_seconds / counted, "cores"),
+        row("cores_held_without_forecast", mine.without_core_seconds / counted, "cores"),
         row("bursts_met_ratio", mine.raised_before / max(mine.bursts, 1), "ratio", 1.0, "min"),
         row("settings_given_back_ratio", sum(restored) / len(restored), "ratio", 1.0, "min"),
     ]
