@@ -1,4 +1,4 @@
-"""The memory of every stage, saved a piece per tick: never a tick that waits for all of it.
+"""The memory of every stage, copied at one tick and written a piece at each of the next.
 
 Arrays are cut into slices; a slice that the last checkpoint held too is not written again. Much of what
 stages remember is laid out by time, so most slices stay as they were. What a slice holds is named by its
