@@ -110,3 +110,19 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(arguments, says, capsys):
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--only", "machine", "--trace", "gone.parquet"],
+        ["--only", "simulated", "--workload", "web*"],
+        ["--only", "simulated", "--act"],
+        ["--journal", "mine.db"],
+    ],
+)
+def test_an_option_that_says_nothing_to_what_runs_is_refused(arguments, capsys):
+    assert run(["up", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert any(argument in said for argument in arguments if argument != "--only")
+    assert said.count("\n") == 1

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tidegate.drivers.local.behaviour import Behaviour
     from tidegate.model.tick import Tick
 
+BECAUSE_WIDTH: Final = 90
+"""Terminals narrower than this show the numbers alone."""
 FIXED_LINES: Final = 9
 """Lines that are always there, beside workloads."""
 AMOUNT_IN_FULL: Final = 10.0
@@ -44,7 +46,7 @@ def machine_screen(machine: Machine, tick: Tick, stages: Mapping[str, float], si
     return Group(
         *_header(machine, tick),
         "",
-        _workloads(machine, tick, max(1, height - FIXED_LINES)),
+        _workloads(tick, width, max(1, height - FIXED_LINES)),
         "",
         _league(machine, tick),
         stages_text(stages, width),
@@ -117,14 +119,15 @@ def _machine_use(behaviour: Behaviour) -> str:
     return "  ".join(parts)
 
 
-def _workloads(machine: Machine, tick: Tick, shown: int) -> Table:
+def _workloads(tick: Tick, width: int, shown: int) -> Table:
     """The busiest workloads: used and held, the expected peak, what is wanted and why."""
     snapshot = tick.snapshot
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     table.add_column("workload", no_wrap=True, max_width=NAME_WIDTH, overflow="ellipsis")
     for heading in ("cpu, held", "peak", "wants", "memory, held", "wants"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("because", no_wrap=True, overflow="ellipsis", ratio=1)
+    if width >= BECAUSE_WIDTH:
+        table.add_column("because", no_wrap=True, overflow="ellipsis", ratio=1)
     cpu, memory = (snapshot.resources.index(of) for of in (Resource.CPU, Resource.MEMORY))
     wanted = in_server_units(tick.planned.wanted, snapshot)
     acts = acting(tick.forecast)
@@ -141,7 +144,7 @@ def _workloads(machine: Machine, tick: Tick, shown: int) -> Table:
             _amount(wanted[cpu, row], Resource.CPU),
             _pair(tick, memory, row),
             _amount(wanted[memory, row], Resource.MEMORY),
-            reason.sentence,
+            *([reason.sentence] if width >= BECAUSE_WIDTH else []),
         )
     return table
 

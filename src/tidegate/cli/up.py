@@ -77,7 +77,7 @@ def command(
 ) -> None:
     """Watch a simulated fleet with prediction and without, and this very machine; Ctrl-C ends."""
     check_writable(json, svg)
-    _check(only, speed, journal, act=act)
+    _check(only, speed, journal, act=act, trace=trace, scenario=scenario, workload=workload)
     known_policy(policy)
     retention = _retention(keep, keep_samples, journal_size)
     machine = MachineOptions(
@@ -171,13 +171,29 @@ def _summed_up(ran: _Ran, asked: _Asked, sla: float | None) -> dict[str, object]
     return content
 
 
-def _check(only: Alone | None, speed: float, journal: str | None, *, act: bool) -> None:
+def _check(
+    only: Alone | None,
+    speed: float,
+    journal: str | None,
+    *,
+    act: bool,
+    trace: list[Path] | None,
+    scenario: Path | None,
+    workload: list[str] | None,
+) -> None:
     if math.isnan(speed):
         raise InputError("--speed nan is no number of ticks per second; give one of 0 or more")
     if journal is not None and only is None:
         raise InputError("--journal is one loop's; add --only machine or --only simulated")
     if act and only is Alone.SIMULATED:
         raise InputError("--act is for this machine; leave out --only simulated")
+    for option, given, of in (
+        ("--trace", trace, Alone.SIMULATED),
+        ("--scenario", scenario, Alone.SIMULATED),
+        ("--workload", workload, Alone.MACHINE),
+    ):
+        if given and only is not None and only is not of:
+            raise InputError(f"{option} says nothing to --only {only}; leave out one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +264,7 @@ def _move_aside(where: Location) -> None:
 def _light(board: Board, metrics: int | None, stack: ExitStack) -> None:
     """Show what is to come live, where there is a terminal, and to Prometheus, where that was asked for."""
     board.metrics = None if metrics is None else _served(metrics, stack)
-    if board.console.is_terminal:
+    if board.console.is_terminal and not board.console.is_dumb_terminal:
         board.live = stack.enter_context(Live(console=board.console, screen=True, auto_refresh=False))
 
 

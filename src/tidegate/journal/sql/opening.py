@@ -72,7 +72,7 @@ def location(text: str) -> Location:
         raise InputError(
             "the journal's URL can't be read; write postgresql://user@host/name, or a file's path"
         ) from error
-    if url.get_backend_name() == "postgresql":
+    if url.get_backend_name() in {"postgresql", "postgres"}:
         return Location(url.set(drivername="postgresql+psycopg"))
     if url.get_backend_name() == "sqlite" and url.database:
         return Location(url)

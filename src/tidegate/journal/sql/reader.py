@@ -171,7 +171,13 @@ class Reader:
     def fleet(self, fleet_id: int) -> FleetRecord:
         """Return a fleet by its number in the journal; the same object each time."""
         if fleet_id not in self._fleets:
-            data = self._rows(sa.select(fleets.c.data).where(fleets.c.id == fleet_id))[0][0]
+            found = self._rows(sa.select(fleets.c.data).where(fleets.c.id == fleet_id))
+            if not found:
+                raise TidegateError(
+                    f"the journal {self.where.name} is damaged: it lacks fleet {fleet_id}; "
+                    "restore it from a backup, or move it away"
+                )
+            data = found[0][0]
             while len(self._fleets) >= FLEETS_CACHED:
                 self._fleets.pop(next(iter(self._fleets)))
             self._fleets[fleet_id] = tick_samples.fleet_decoded(data)
