@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tidegate.drivers.local.behaviour import Behaviour
     from tidegate.model.tick import Tick
 
-BECAUSE_WIDTH: Final = 90
+BECAUSE_WIDTH: Final = 80
 """Terminals narrower than this show the numbers alone."""
 FIXED_LINES: Final = 9
 """Lines that are always there, beside workloads."""
