@@ -38,7 +38,7 @@ def command(
         write_atomically(json, msgspec.json.format(content))
     console = Console()
     if not rows:
-        console.print("The league begins with the first checkpoint, some forty ticks after the start.")
+        console.print("The league begins with the first checkpoint, at most eighty ticks after the start.")
         return
     for day in dict.fromkeys(row.day for row in rows):
         console.print(_table(day, mine, [row for row in rows if row.day == day]))

@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 
 ANCHOR_TICKS: Final = 60
 """Ticks from one that is stored whole to the next; more are where the fleet changes."""
-CHECKPOINT_TICKS: Final = 60
+CHECKPOINT_TICKS: Final = 120
 """Ticks from the beginning of one checkpoint to that of the next."""
-SAVING_TICKS: Final = 40
-"""Ticks over which a checkpoint is written: a restart repeats at most 100 ticks."""
+SAVING_TICKS: Final = 80
+"""Ticks over which a checkpoint is written: a restart repeats at most 200 ticks."""
 UNPRUNED_RATIO: Final = 0.02
 """Share of the bytes allowed that may be written before what is too much is dropped."""
 NEVER: Final = -1

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 WORKLOADS: Final = 100_000
 WARM_TICKS: Final = 13
-JOURNAL_TICKS: Final = 60
+JOURNAL_TICKS: Final = 120
 """A whole turn of anchors and checkpoints: what is done now and then has its share in the mean."""
 SHADOW_TICKS: Final = 12
 JOURNAL_SHARE_LIMIT: Final = 0.2
