@@ -46,12 +46,16 @@ PATIENCE_SECONDS = 30.0
 NUMBERS = count(1)
 UP = """
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tidegate.app.wiring import LOCAL_LIMITS
 from tidegate.cli import up
 from tidegate.cli.main import main
 
-up.MachineOptions = partial(up.MachineOptions, ledger=Path(sys.argv[1]))
+# A minute of watching before anything is taken is a minute too long here.
+limits = replace(LOCAL_LIMITS, watched_seconds=0)
+up.MachineOptions = partial(up.MachineOptions, ledger=Path(sys.argv[1]), limits=limits)
 main(sys.argv[2:])
 """
 """The real command, with a ledger of its own: another Tidegate may run on this machine."""

@@ -27,7 +27,7 @@ from tidegate.plan.league import League
 from tidegate.testing import forecast_of, places_of, roster_of, snapshot_of
 
 TWO_SERVERS = Path(__file__).resolve().parents[2] / "examples/scenarios/two_servers_one_card.toml"
-LIVED_TICKS = 110
+LIVED_TICKS = 230
 """Enough for a checkpoint that holds an hour."""
 STORY_START = 1_704_067_200
 """2024-01-01 00:00 UTC, a Monday."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from tidegate.app.registry import LIVE
 from tidegate.app.service import Service
-from tidegate.app.wiring import SHADOWS, local
+from tidegate.app.wiring import LOCAL_LIMITS, SHADOWS, GuardLimits, local
 from tidegate.drivers.local.ledger import LEDGER_PATH
 from tidegate.drivers.local.server import LocalServer
 from tidegate.forecast.profile import Profile
@@ -50,6 +50,7 @@ class MachineOptions:
     """Of whom no rule names."""
     violation_rate: float = 0.01
     seed: int = 0
+    limits: GuardLimits = LOCAL_LIMITS
     retention: Retention = field(default_factory=Retention)
     ledger: Path = LEDGER_PATH
     """Where the owner's settings are noted before they are changed."""
@@ -75,6 +76,7 @@ class Machine:
             model=options.model,
             step_seconds=options.step_seconds,
             seed=options.seed,
+            limits=options.limits,
             journal=journal,
             learner=Observing(profile, profile),
             autonomy=self.autonomy,

@@ -192,7 +192,7 @@ def local(
     journal: Journal | None = None,
     learner: Learner | None = None,
     stopwatch: Stopwatch | None = None,
-    limits: GuardLimits | None = None,
+    limits: GuardLimits = LOCAL_LIMITS,
     autonomy: Callable[[], Autonomy] | None = None,
 ) -> Loop:
     """Return the loop of a policy over this very machine, with the league in its shadow.
@@ -209,7 +209,7 @@ def local(
         forecaster=forecaster,
         scorer=NothingScorer(),
         planner=in_company(planner, policy_name, settings, stopwatch),
-        guards=guards(server, limits or LOCAL_LIMITS, autonomy, settable=lambda: server.settable),
+        guards=guards(server, limits, autonomy, settable=lambda: server.settable),
         difference=difference,
         actuator=server,
         journal=journal or NothingJournal(),
