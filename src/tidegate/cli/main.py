@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tidegate.model.errors import InputError, TidegateError
@@ -28,7 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code = run(arguments)
     # What is left is to end: a second Ctrl-C must not show where.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == EXIT_INTERRUPTED:
+        # Python itself ends by the signal where it came inside an exec(), as libraries do while they load,
+        # although it was answered.
+        _flush()
+        os._exit(code)
     sys.exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
