@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tidegate.model.forecast import Forecast
     from tidegate.model.outcome import Outcome
+    from tidegate.model.panel import Panel
+    from tidegate.model.paths import Paths
     from tidegate.model.plan import Actions, Plan
     from tidegate.model.scores import Scores
     from tidegate.model.snapshot import Snapshot
@@ -60,6 +62,18 @@ class Forecaster(Protocol):
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
         """Return what is coming for the workloads of a snapshot already observed."""
+        ...
+
+
+class PathForecaster(Protocol):
+    """Looks at whole histories, off the hot path, and says what is coming step by step."""
+
+    def fit(self, panel: Panel) -> None:
+        """Learn from the histories; may take long. What is learned serves later panels, and other series."""
+        ...
+
+    def paths(self, panel: Panel, horizon_steps: int) -> Paths:
+        """Return what follows the panel's end, from what `fit` learned and the panel's own histories."""
         ...
 
 
