@@ -52,7 +52,7 @@ def run_all(
             _follow(futures, lambda: progress(list(done)))
         except BaseException:
             _end(pool)  # before the shutdown, which forgets who they are
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
     progress(list(done))
     return [future.result() for future in futures]
