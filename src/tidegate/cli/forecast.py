@@ -49,6 +49,7 @@ def command(
     origins: Annotated[int, typer.Option(help="From how many moments to look ahead.")] = 16,
     resource: Annotated[str, typer.Option(help="Resources, comma-separated.")] = "cpu",
     step: Annotated[str | None, typer.Option(help="The grid's step; inferred by default.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, callback=checked_seed)] = 0,
     engine: Annotated[
@@ -61,7 +62,7 @@ def command(
     """Look ahead on TRACE with several models, hold what they say against what came, and compare."""
     models, left_out = parse_models(model, seed=seed)
     check_engine(engine, models)
-    check_writable(json)
+    check_writable(json, report)
     horizons = _horizons(horizon)
     console = Console(stderr=True)
     for reason in left_out:
@@ -69,12 +70,16 @@ def command(
     with console.status("reading the trace"):
         trace = with_known_capacity(_loaded(traces, resource, step))
     _tell_missing(resource, trace, console)
-    settings = ForecastSettings(horizons_seconds=horizons, origins=origins, seed=seed, engine=engine)
+    settings = ForecastSettings(
+        horizons_seconds=horizons, origins=origins, seed=seed, engine=engine, with_fans=report is not None
+    )
     placed = origins_in(trace, settings)
     results = _forecast(trace, runs_of(models, trace.resources), settings, processes, console)
     if json is not None:
         said = figures(results, placed, step_seconds=trace.step_seconds, seed=seed)
         write_atomically(json, msgspec.json.format(msgspec.json.encode(said)))
+    if report is not None:
+        _write_report(report, trace, results, settings)
     screen = Console()
     for measured in trace.resources:
         own = [result for result in results if result.run.resource is measured]
@@ -141,6 +146,14 @@ def _forecast(
                 progress.update(task, completed=count)
 
         return forecast_all(trace, runs, settings, processes=processes, progress=show)
+
+
+def _write_report(
+    path: Path, trace: Trace, results: Sequence[ForecastResult], settings: ForecastSettings
+) -> None:
+    from tidegate.lab.report.models_page import models_html
+
+    write_atomically(path, models_html(trace, results, settings).encode())
 
 
 def _table(rows: Sequence[Row], origins: Origins, step_seconds: int, width: int) -> Table:
