@@ -58,10 +58,13 @@ PATH_MODELS: Final[Mapping[str, PathModel]] = {
 }
 
 
-def path_model(name: str, *, seed: int, engine: str = "local") -> PathForecaster:
+def path_model(
+    name: str, *, seed: int, engine: str = "local", processes: int | None = None
+) -> PathForecaster:
     """Make a path model by name: ours first, then plug-ins.
 
-    A model that can spread its work takes ``engine`` by keyword; others work where they are.
+    A model that can spread its work takes ``engine`` and ``processes`` (None: as it likes) by keyword; others
+    work where they are.
 
     Raises:
         InputError: nobody goes by that name, or what it needs is not installed.
@@ -70,7 +73,9 @@ def path_model(name: str, *, seed: int, engine: str = "local") -> PathForecaster
     kind = _kind(name)
     if name not in PATH_MODELS:
         return kind(seed)
-    return kind(seed=seed, engine=engine) if _takes_engine(kind) else kind(seed=seed)
+    taken = _taken(kind)
+    given = {"engine": engine, "processes": processes}
+    return kind(seed=seed, **{word: value for word, value in given.items() if word in taken})
 
 
 def spreads(name: str) -> bool:
@@ -80,7 +85,7 @@ def spreads(name: str) -> bool:
         InputError: see `path_model`.
 
     """
-    return name in PATH_MODELS and _takes_engine(_kind(name))
+    return name in PATH_MODELS and "engine" in _taken(_kind(name))
 
 
 def is_daily(name: str) -> bool:
@@ -112,8 +117,9 @@ def _kind(name: str) -> Callable[..., PathForecaster]:
     return found
 
 
-def _takes_engine(kind: Callable[..., PathForecaster]) -> bool:
-    return "engine" in signature(kind).parameters
+def _taken(kind: Callable[..., PathForecaster]) -> frozenset[str]:
+    """Return the names of what a constructor takes."""
+    return frozenset(signature(kind).parameters)
 
 
 def _plug_in(name: str) -> Callable[[int], PathForecaster]:

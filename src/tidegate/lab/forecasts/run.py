@@ -42,6 +42,8 @@ class ForecastSettings:
     seed: int = 0
     engine: str = "local"
     """Where models work that can spread their work: ``local`` or ``ray``."""
+    processes: int | None = 1
+    """Processes that a model may use which can spread its work; None: as many as it likes."""
     with_fans: bool = False
     feeds: tuple[Feed, ...] = ()
     """What is known from outside; every panel carries them, and is asked as of its end."""
@@ -95,9 +97,13 @@ def forecast_all(
 ) -> list[ForecastResult]:
     """Make every run on a trace with known capacity and return the results in their order.
 
-    ``progress`` gets the number of origins done of each run.
+    ``progress`` gets the number of origins done of each run. Runs share the processes, each has one: its
+    seconds are comparable, and no worker has workers of its own that outlive it. A run that is alone may
+    use all of them, and on Ray, which has its own, runs follow one another.
     """
-    return run_all(_one_of_many, (trace, settings), runs, processes=processes, progress=progress)
+    alone = len(runs) == 1 or settings.engine == "ray"
+    given = replace(settings, processes=processes if alone else 1)
+    return run_all(_one_of_many, (trace, given), runs, processes=1 if alone else processes, progress=progress)
 
 
 def _one_of_many(
@@ -123,7 +129,7 @@ def forecast(
     origins = origins_in(trace, settings)
     whole = replace(panel_of(trace, run.resource), feeds=settings.feeds)
     capacity = trace.rows_of(run.resource)[1]
-    model = path_model(run.model, seed=settings.seed, engine=settings.engine)
+    model = path_model(run.model, seed=settings.seed, engine=settings.engine, processes=settings.processes)
     tally = PathTally(
         scale=seasonal_scale(whole.shares[: origins.steps[0]], whole.step_seconds),
         horizons_steps=origins.horizons_steps,

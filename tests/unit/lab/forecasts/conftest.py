@@ -66,9 +66,9 @@ class Short(Spy):
 class Spread(Spy):
     """Can spread its work."""
 
-    def __init__(self, *, seed, engine="local"):
+    def __init__(self, *, seed, engine="local", processes=None):
         super().__init__(seed=seed)
-        self.seen.append(("engine", engine))
+        self.seen.append(("spread", (engine, processes)))
 
 
 @pytest.fixture

@@ -157,10 +157,20 @@ def test_what_is_no_forecast_is_refused(model, said, seen, trace):
         run(trace, model)
 
 
-def test_an_engine_reaches_the_models_that_take_it(seen, trace):
-    run(trace, "spread", replace(SETTINGS, engine="ray"))
-    run(trace, "spy", replace(SETTINGS, engine="ray"))
-    assert [what for kind, what in seen if kind == "engine"] == ["ray"]
+@pytest.mark.parametrize(
+    ("models", "asked", "expected"),
+    [
+        (["spread"], ("local", 3), ("local", 3)),  # alone it may use them all
+        (["spread", "spy"], ("local", 1), ("local", 1)),
+        (["spread", "spy"], ("ray", None), ("ray", None)),
+    ],
+)
+def test_engine_and_processes_reach_the_models_that_take_them(models, asked, expected, seen, trace):
+    engine, processes = asked
+    settings = replace(SETTINGS, engine=engine)
+    known = with_known_capacity(trace)
+    forecast_all(known, runs_of(models, (Resource.CPU,)), settings, processes=processes)
+    assert [what for kind, what in seen if kind == "spread"] == [expected]
 
 
 def test_a_model_that_lacks_a_package_says_how_to_get_it(seen):
