@@ -197,11 +197,13 @@ def _ratio(row: Row) -> str:
 
 
 def _between(row: Row) -> str:
-    return UNKNOWN if row.ratio_interval is None else "{:.3f}-{:.3f}".format(*row.ratio_interval)
+    if row.ratio_interval is None or row.ratio == 1:
+        return UNKNOWN
+    return "{:.3f}-{:.3f}".format(*row.ratio_interval)
 
 
 def _seconds(value: float) -> str:
-    return f"{value * 1000:.3g} ms"
+    return f"{value:,.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
 
 
 class _Column(NamedTuple):
