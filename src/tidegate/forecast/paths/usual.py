@@ -17,7 +17,7 @@ from tidegate.forecast.paths.spread import (
     origins_of,
     paths_around,
 )
-from tidegate.forecast.windows import DAY_SECONDS, steps_in
+from tidegate.forecast.windows import DAY_SECONDS, HOUR_SECONDS, steps_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tidegate.model.panel import Panel
     from tidegate.model.paths import Paths
 
-LEVEL_SECONDS: Final = (0, DAY_SECONDS // 4, DAY_SECONDS)
+LEVEL_SECONDS: Final = (0, HOUR_SECONDS // 2, 2 * HOUR_SECONDS, 6 * HOUR_SECONDS, DAY_SECONDS)
 """Over how long the mean difference from the baseline is taken for a level that stays; 0: none is."""
 
 
