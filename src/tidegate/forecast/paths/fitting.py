@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import numpy as np
 import structlog
 
 from tidegate.forecast.processes import (
@@ -89,9 +94,37 @@ def fitted_or_none(fit: Callable[[_Job], _Fitted], job: _Job) -> _Fitted | None:
     """Return what one fit found; None if it failed: a series that cannot be fitted must not stop the rest."""
     try:
         return fit(job)
+    except (ImportError, MemoryError):
+        raise  # the next one would fail alike
     except Exception as error:  # noqa: BLE001 - libraries raise anything; the caller falls back and counts
         _log.debug("fit_failed", error=f"{type(error).__name__}: {error}")
         return None
+
+
+def required(package: str) -> None:
+    """Say early that a package is missing, which only a fit would import.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+
+    """
+    if find_spec(package) is None:
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
+
+
+@contextmanager
+def quietly(*loggers: str) -> Iterator[None]:
+    """Keep what libraries say while they search out of the log and the warnings: results are checked."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _here(fit: Callable[[_Job], _Fitted], jobs: Sequence[_Job], progress: Progress) -> list[_Fitted | None]:

@@ -52,7 +52,7 @@ class Rolled:
 class Means:
     """Means over spans of `MEAN_SECONDS` that lie whole within some rows."""
 
-    values: NDArray[np.float32]
+    shares: NDArray[np.float32]
     """(spans, series); NaN where nothing is present."""
     last_row: NDArray[np.intp]
     """(spans,) the row each ends with."""
@@ -73,7 +73,7 @@ def means_of(values: NDArray[np.float32], start_seconds: int, step_seconds: int)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         means = np.nanmean(whole, axis=1) if count else whole.reshape(0, values.shape[1])
-    return Means(values=means, last_row=first - 1 + span * np.arange(1, count + 1), span_steps=span)
+    return Means(shares=means, last_row=first - 1 + span * np.arange(1, count + 1), span_steps=span)
 
 
 def learned_rolling(
@@ -95,9 +95,9 @@ def learned_rolling(
     means = means_of(left, panel.start_seconds + first * panel.step_seconds, panel.step_seconds)
     knots = knots_to(steps_in(DAY_SECONDS, panel.step_seconds))
     begin = int(np.searchsorted(means.last_row, first_origin_row))
-    at = origins_of(means.values.shape[0], means.span_steps * panel.step_seconds, begin)
+    at = origins_of(means.shares.shape[0], means.span_steps * panel.step_seconds, begin)
     rows = means.last_row[at]
-    filled, innovations = filtered(linear, means.values)
+    filled, innovations = filtered(linear, means.shares)
     spans = int(knots[-1]) // means.span_steps + 2
     rest = ahead(linear, filled, innovations, at, spans)
     base = np.moveaxis(between(rest, means.span_steps, knots), 0, 1) + ahead_of(past, rows, knots)
@@ -116,9 +116,9 @@ def rolled_paths(panel: Panel, rolled: Rolled, horizon_steps: int) -> Paths:
         rolled.table, ends_of(panel, panel.steps, panel.steps + horizon_steps), panel.step_seconds
     )
     means = means_of(left, panel.end_seconds - newest * panel.step_seconds, panel.step_seconds)
-    if means.values.shape[0] == 0:
+    if means.shares.shape[0] == 0:
         return paths_around(panel, season, rolled.spread, np.full(season.shape[1], np.nan, dtype=np.float32))
-    filled, innovations = filtered(rolled.linear, means.values)
+    filled, innovations = filtered(rolled.linear, means.shares)
     since = newest - 1 - int(means.last_row[-1])
     steps = since + np.arange(horizon_steps + 1)
     spans = int(steps[-1]) // means.span_steps + 2

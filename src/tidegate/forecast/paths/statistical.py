@@ -7,8 +7,6 @@ Quantiles are those of the errors that the fit had when rolled over its past.
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
@@ -16,7 +14,7 @@ import numpy as np
 import structlog
 
 from tidegate.forecast.paths.baseline import at_times, ends_of
-from tidegate.forecast.paths.fitting import Progress, Workforce, fit_all, unheard
+from tidegate.forecast.paths.fitting import Progress, Workforce, fit_all, quietly, required, unheard
 from tidegate.forecast.paths.linear import Equation, arima, side_by_side, smoothing
 from tidegate.forecast.paths.rolled import Rolled, learned_rolling, means_of, rolled_paths, span_steps
 from tidegate.forecast.paths.spread import paths_of
@@ -24,7 +22,7 @@ from tidegate.forecast.paths.usual import Learned, learned_from, usual_paths
 from tidegate.forecast.windows import DAY_SECONDS, steps_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -57,8 +55,10 @@ class _Statistical:
 
         Raises:
             InputError: nobody knows the engine.
+            ModuleNotFoundError: statsforecast is not installed.
 
         """
+        required("statsforecast")
         self._workforce = Workforce(processes=processes, engine=engine, progress=progress)
         self._usual: Learned | None = None
         self._rolled: Rolled | None = None
@@ -85,8 +85,7 @@ class _Statistical:
 
     def paths(self, panel: Panel, horizon_steps: int) -> Paths:
         """Roll what was fitted forward to the panel's end; other series are fitted first."""
-        usual = self._usual
-        if usual is None or (usual.names, usual.step_seconds) != (panel.names, panel.step_seconds):
+        if self._usual is None or not self._usual.is_of(panel):
             self.fit(panel)
         assert self._usual is not None
         assert self._rolled is not None
@@ -100,7 +99,7 @@ class _Statistical:
         """Return what is rolled forward, and for which series (series,) a fit was tried, and succeeded."""
         first = panel.steps - usual.past.shape[0]
         left = panel.shares[first:] - usual.past
-        means = means_of(left, panel.start_seconds + first * panel.step_seconds, panel.step_seconds).values
+        means = means_of(left, panel.start_seconds + first * panel.step_seconds, panel.step_seconds).shares
         found, tried = _fits(self._equation(), means[-_slots(panel) * self.history_days :], self._workforce)
         equations = [each if each is not None and each.sane else None for each in found]
         rolled = learned_rolling(panel, usual.table, usual.past, side_by_side(equations))
@@ -154,13 +153,13 @@ class Mstl(_Statistical):
         newest = min(panel.steps, self.history_days * steps_in(DAY_SECONDS, panel.step_seconds))
         start = panel.end_seconds - newest * panel.step_seconds
         means = means_of(panel.shares[panel.steps - newest :], start, panel.step_seconds)
-        count = means.values.shape[0]
+        count = means.shares.shape[0]
         older = max(2 * slots, int(count * self.older_ratio))
         if count < self.days_min * slots:
             nobody = np.zeros(len(panel.names), dtype=np.bool_)
             linear = side_by_side([None] * nobody.size)
             return learned_rolling(panel, usual.table, usual.past, linear), nobody, nobody
-        found, tried = _fits(SeasonAndRest(slots=slots, older=older), means.values, self._workforce)
+        found, tried = _fits(SeasonAndRest(slots=slots, older=older), means.shares, self._workforce)
         fits = [each if each is not None and each.equation.sane else None for each in found]
         last_slot = (start + (int(means.last_row[-1]) + 1) * panel.step_seconds) // _mean_seconds(panel) - 1
         table, before = np.zeros_like(usual.table), np.zeros_like(usual.table)
@@ -226,7 +225,7 @@ def arima_of(means: NDArray[np.float64]) -> Equation:
     """
     from statsforecast.models import AutoARIMA
 
-    with _quietly():
+    with quietly():
         model = AutoARIMA(
             season_length=1, seasonal=False, allowdrift=False, approximation=True, max_p=3, max_q=2, max_d=1
         )
@@ -245,7 +244,7 @@ def ets_of(means: NDArray[np.float64]) -> Equation:
     """Fit exponential smoothing with additive errors, with a damped trend if AICc finds it worth it."""
     from statsforecast.models import AutoETS
 
-    with _quietly():
+    with quietly():
         plain = AutoETS(season_length=1, model="ANN").fit(means).model_
         damped = AutoETS(season_length=1, model="AAN", damped=True).fit(means).model_
     alpha, beta, _, phi = (damped if damped["aicc"] < plain["aicc"] else plain)["par"][:4]
@@ -256,7 +255,7 @@ def theta_of(means: NDArray[np.float64]) -> Equation:
     """Fit the standard Theta method: exponential smoothing with half the slope of the whole as its drift."""
     from statsforecast.models import Theta as Standard
 
-    with _quietly():
+    with quietly():
         found = Standard(season_length=1, decomposition_type="additive").fit(means).model_
     slope = np.polyfit(np.arange(means.size), means, 1)[0]
     return smoothing(found["par"]["alpha"], drift=slope / 2)
@@ -299,11 +298,3 @@ def _slots(panel: Panel) -> int:
 
 def _mean_seconds(panel: Panel) -> int:
     return span_steps(panel.step_seconds) * panel.step_seconds
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep statsforecast's doubts about single steps of its searches out of the log: results are checked."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield

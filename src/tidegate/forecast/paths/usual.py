@@ -45,17 +45,42 @@ class Learned:
     """(steps, series): the newest days' baselines, each day's made without itself."""
     spread: Spread
 
+    def is_of(self, panel: Panel) -> bool:
+        """Whether it is about the panel's series and step."""
+        return (self.names, self.step_seconds) == (panel.names, panel.step_seconds)
+
 
 def learned_from(panel: Panel) -> Learned:
     """Choose each series' baseline and level, how long its residual lasts, and how far off they have been."""
     baselines = baselines_of(panel)
-    steps = baselines.past.shape[1]
+    kind, level, spread = learned_anchor(panel, baselines.past)
+    series = np.arange(len(panel.names))
+    return Learned(
+        names=panel.names,
+        step_seconds=panel.step_seconds,
+        kind=kind,
+        level=level,
+        table=np.moveaxis(baselines.table[kind, :, :, series], 0, -1),
+        past=baselines.past[kind, :, series].T,
+        spread=spread,
+    )
+
+
+def learned_anchor(
+    panel: Panel, pasts: NDArray[np.float32]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Spread]:
+    """Return which of several bases suits each series best, at which of `LEVEL_SECONDS`, and the spread.
+
+    ``pasts`` (bases, newest steps, series) are what each base said of the newest steps. Best is the least
+    mean absolute error over all knots.
+    """
+    steps = pasts.shape[1]
     samples = panel.shares[panel.steps - steps :]
     knots = knots_to(steps_in(DAY_SECONDS, panel.step_seconds))
     origins = origins_of(steps, panel.step_seconds)
     ahead = ahead_of(samples, origins, knots)
     spreads, losses = [], []
-    for past in baselines.past:
+    for past in pasts:
         left = samples - past
         residual, base = last_known(left)[origins], ahead_of(past, origins, knots)
         for level in levels_of(left, panel.step_seconds):
@@ -63,17 +88,8 @@ def learned_from(panel: Panel) -> Learned:
             spread, loss = learned_spread(ahead, base + stays[:, None], residual - stays, knots)
             spreads.append(spread)
             losses.append(np.nan_to_num(loss).sum(axis=0))
-    best, series = np.argmin(losses, axis=0), np.arange(len(panel.names))
-    kind = best // len(LEVEL_SECONDS)
-    return Learned(
-        names=panel.names,
-        step_seconds=panel.step_seconds,
-        kind=kind,
-        level=best % len(LEVEL_SECONDS),
-        table=np.moveaxis(baselines.table[kind, :, :, series], 0, -1),
-        past=baselines.past[kind, :, series].T,
-        spread=_of_best(spreads, best),
-    )
+    best = np.argmin(losses, axis=0)
+    return best // len(LEVEL_SECONDS), best % len(LEVEL_SECONDS), _of_best(spreads, best)
 
 
 def _of_best(spreads: list[Spread], best: NDArray[np.intp]) -> Spread:
@@ -122,9 +138,7 @@ class Usual:
 
 def learned_for(panel: Panel, learned: Learned | None) -> Learned:
     """Return what was learned if it is of the panel's series and step, else learn from the panel."""
-    if learned is not None and (learned.names, learned.step_seconds) == (panel.names, panel.step_seconds):
-        return learned
-    return learned_from(panel)
+    return learned if learned is not None and learned.is_of(panel) else learned_from(panel)
 
 
 def usual_paths(panel: Panel, learned: Learned, horizon_steps: int) -> Paths:
@@ -141,18 +155,23 @@ def usual_paths(panel: Panel, learned: Learned, horizon_steps: int) -> Paths:
 
 
 def _paths(panel: Panel, learned: Learned, horizon_steps: int) -> Paths:
-    left = newest_left(panel, learned.table)
     ends = ends_of(panel, panel.steps, panel.steps + horizon_steps)
     base = at_times(learned.table, ends, panel.step_seconds)
-    if left.shape[0] == 0:
-        return paths_around(panel, base, learned.spread, np.full(base.shape[1:], np.nan, dtype=np.float32))
-    levels = np.stack([level[-1] for level in levels_of(left, panel.step_seconds)])
-    level = np.take_along_axis(levels, learned.level[None], axis=0)[0]
-    return paths_around(panel, base + level, learned.spread, last_known(left)[-1] - level)
-
-
-def newest_left(panel: Panel, table: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the samples of the newest day minus their baseline (steps, series)."""
     newest = min(panel.steps, steps_in(DAY_SECONDS, panel.step_seconds))
-    ends = ends_of(panel, panel.steps - newest, panel.steps)
-    return panel.shares[panel.steps - newest :] - at_times(table, ends, panel.step_seconds)
+    now = at_times(learned.table, ends_of(panel, panel.steps - newest, panel.steps), panel.step_seconds)
+    return anchored_paths(panel, now, base, learned.spread, learned.level)
+
+
+def anchored_paths(
+    panel: Panel, now: NDArray[np.float32], base: NDArray[np.float32], spread: Spread, level: NDArray[np.intp]
+) -> Paths:
+    """Return paths on a base (steps, series): its level and newest residual are those against ``now``.
+
+    ``now`` (newest steps, series) is what the base says of the panel's newest steps, of a day at least.
+    """
+    left = panel.shares[panel.steps - now.shape[0] :] - now
+    if left.shape[0] == 0:
+        return paths_around(panel, base, spread, np.full(base.shape[1], np.nan, dtype=np.float32))
+    levels = np.stack([each[-1] for each in levels_of(left, panel.step_seconds)])
+    stays = np.take_along_axis(levels, level[None], axis=0)[0]
+    return paths_around(panel, base + stays, spread, last_known(left)[-1] - stays)

@@ -1,0 +1,266 @@
+"""Prophet: a sum of Fourier terms of the day and the week, of feeds and of holidays, one per series.
+
+Fitted without sampling (the mode alone) on means of 15 minutes, with no trend: a trend of two weeks, carried
+on, is noise, and the level is anchored on the newest samples anyway. What a fit found is kept as a table of
+the week and an effect per feed, so that later panels are answered without Prophet. Quantiles are those of
+the errors over the past. Source of the model: Taylor, Letham, Forecasting at scale, 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import structlog
+
+from tidegate.forecast.paths.baseline import ends_of
+from tidegate.forecast.paths.fitting import Progress, Workforce, fit_all, quietly, required, unheard
+from tidegate.forecast.paths.regressors import Columns, Key, columns_of, holidays
+from tidegate.forecast.paths.rolled import means_of
+from tidegate.forecast.paths.spread import Spread, paths_of
+from tidegate.forecast.paths.usual import (
+    Learned,
+    anchored_paths,
+    learned_anchor,
+    learned_from,
+    usual_paths,
+)
+from tidegate.forecast.windows import DAY_SECONDS, WEEK_SECONDS, steps_in
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tidegate.model.panel import Panel
+    from tidegate.model.paths import Paths
+
+HISTORY_DAYS: Final = 14
+DAYS_MIN: Final = 2
+"""With less history there is no day to compare a day with, and the profile answers."""
+DAILY_TERMS: Final = 30
+"""Fourier terms of the day: 30 tell apart what is 24 minutes from each other. Prophet's own four smooth
+backups away: on spiky VMs its errors are twice those of 24 or 40 terms."""
+DAILY_TERMS_SHORT: Final = 10
+"""Those of a history shorter than a week."""
+WEEKLY_TERMS: Final = 3
+"""Prophet's own; from two weeks of history on."""
+PRIOR_SCALE: Final = 10.0
+STILL: Final = 1e-5
+"""A series that moves less than this (standard deviation, share of capacity) needs no fit."""
+LOGGERS: Final = ("prophet", "prophet.models", "prophet.plot")
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SumJob:
+    """One series' means and what is known from outside at the same times."""
+
+    means: NDArray[np.float64]
+    start_seconds: int
+    mean_seconds: int
+    columns: NDArray[np.float64]
+    """(means, columns)"""
+    used: NDArray[np.bool_]
+    """(columns,) those that are about this series and tell two times apart."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SumFit:
+    """One series' fit."""
+
+    week: NDArray[np.float64]
+    """(means of a week,) from Thursday 0:00 UTC on, as 1970 began; columns at their centres."""
+    effects: NDArray[np.float64]
+    """(columns,) share of capacity per unit of each column."""
+    centres: NDArray[np.float64]
+    """(columns,) what each column is compared with."""
+    freedom_ratio: float
+    """Means per mean that no term explains: in-sample errors are too small by its root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sums:
+    """The fits of many series, side by side."""
+
+    week: NDArray[np.float32]
+    """(means of a week, series)"""
+    keys: tuple[Key, ...]
+    effects: NDArray[np.float64]
+    """(columns, series), 0 where a column is not about a series."""
+    centres: NDArray[np.float64]
+    """(columns, series)"""
+    fitted: NDArray[np.bool_]
+    """(series,)"""
+
+    def said(
+        self, columns: Columns, end_seconds: NDArray[np.int64], step_seconds: int
+    ) -> NDArray[np.float32]:
+        """Return the sum (times, series) for steps that end at these times, given columns at these times."""
+        middle = end_seconds - step_seconds / 2
+        slots = self.week.shape[0]
+        position = middle % WEEK_SECONDS / (WEEK_SECONDS / slots) - 0.5  # a mean stands for its centre
+        low = np.floor(position).astype(np.intp)
+        part = (position - low).astype(np.float32)[:, None]
+        said = self.week[low % slots] * (1 - part) + self.week[(low + 1) % slots] * part
+        for at, key in enumerate(columns.keys):
+            if key in self.keys:
+                mine = self.keys.index(key)
+                said += self.effects[mine] * (columns.told[:, at : at + 1] - self.centres[mine])
+        return said.astype(np.float32)
+
+
+class Prophet:
+    """Fourier terms of day and week, feeds and holidays, anchored on the newest samples."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        country: str | None = None,
+        processes: int | None = None,
+        engine: str = "local",
+        progress: Progress = unheard,
+    ) -> None:
+        """Know the holidays of a country (its ISO 3166 code), if given; the rest says who fits.
+
+        Raises:
+            InputError: nobody knows the engine, or holidays of that country.
+            ModuleNotFoundError: Prophet is not installed.
+
+        """
+        required("prophet")
+        if country is not None:
+            holidays(country, np.zeros(1, dtype=np.int64))
+        self._seed = seed
+        self._country = country
+        self._workforce = Workforce(processes=processes, engine=engine, progress=progress)
+        self._learned: tuple[Learned, Sums, Spread, NDArray[np.intp]] | None = None
+        self.failed: tuple[str, ...] = ()
+        """Series of the last fit that could not be fitted: the profile answers for them."""
+
+    def fit(self, panel: Panel) -> None:
+        """Fit every series; those that fail are left to the profile and named in `failed`.
+
+        Raises:
+            InputError: the engine is Ray and Ray is not installed.
+
+        """
+        newest = min(panel.steps, HISTORY_DAYS * steps_in(DAY_SECONDS, panel.step_seconds))
+        columns = columns_of(panel, panel.steps - newest, panel.steps, country=self._country)
+        jobs = _jobs(panel, newest, columns, self._seed)
+        found = fit_all(sum_of, list(jobs.values()), self._workforce)
+        fits = {at: fit for at, fit in zip(jobs, found, strict=True) if fit is not None}
+        self.failed = tuple(panel.names[at] for at in jobs if at not in fits)
+        if self.failed:
+            _log.warning("fits_failed", model="Prophet", failed=len(self.failed), tried=len(jobs))
+        sums = _side_by_side(panel, fits, columns)
+        ends = ends_of(panel, panel.steps - newest, panel.steps)
+        _, level, spread = learned_anchor(panel, sums.said(columns, ends, panel.step_seconds)[None])
+        wider = np.ones(len(panel.names), dtype=np.float32)
+        for at, fit in fits.items():
+            wider[at] = np.sqrt(fit.freedom_ratio)
+        spread = Spread(knots=spread.knots, errors=spread.errors * wider, carried=spread.carried)
+        self._learned = (learned_from(panel), sums, spread, level)
+
+    def paths(self, panel: Panel, horizon_steps: int) -> Paths:
+        """Return the sum at the steps ahead, feeds as known at the panel's end, and what stays of now."""
+        if self._learned is None or not self._learned[0].is_of(panel):
+            self.fit(panel)
+        assert self._learned is not None
+        usual, sums, spread, level = self._learned
+        plain = usual_paths(panel, usual, horizon_steps)
+        if not sums.fitted.any():
+            return plain
+        newest = min(panel.steps, steps_in(DAY_SECONDS, panel.step_seconds))
+        first, last = panel.steps - newest, panel.steps + horizon_steps
+        columns = columns_of(panel, first, last, country=self._country)
+        said = sums.said(columns, ends_of(panel, first, last), panel.step_seconds)
+        own = anchored_paths(panel, said[:newest], said[newest:], spread, level)
+        return paths_of(panel, np.where(sums.fitted, own.quantiles, plain.quantiles))
+
+
+def sum_of(job: SumJob) -> SumFit:
+    """Fit one series."""
+    import cmdstanpy
+    import pandas as pd
+    from prophet import Prophet as Model
+    from prophet.utilities import regressor_coefficients
+
+    days = round(job.means.size * job.mean_seconds / DAY_SECONDS)
+    daily = DAILY_TERMS if days >= 7 else DAILY_TERMS_SHORT
+    weekly = WEEKLY_TERMS if days >= 14 else 0
+    names = [f"column_{at}" for at in np.flatnonzero(job.used)]
+    middle = job.start_seconds + job.mean_seconds * (np.arange(job.means.size) + 0.5)
+    history = pd.DataFrame(dict(zip(names, job.columns.T[job.used], strict=True)))
+    history = history.assign(ds=pd.to_datetime(middle, unit="s"), y=job.means)
+    with quietly(*LOGGERS), cmdstanpy.disable_logging():
+        model = Model(
+            growth="flat",
+            daily_seasonality=daily,
+            weekly_seasonality=weekly or False,
+            yearly_seasonality=False,
+            seasonality_prior_scale=PRIOR_SCALE,
+            uncertainty_samples=0,
+        )
+        for name in names:
+            model.add_regressor(name)
+        model.fit(history, seed=job.seed)
+        effects, centres = np.zeros((2, job.used.size))
+        if names:
+            told = regressor_coefficients(model).set_index("regressor").loc[names]
+            effects[job.used], centres[job.used] = told["coef"], told["center"]
+        slots = round(WEEK_SECONDS / job.mean_seconds)
+        week = pd.DataFrame({"ds": pd.to_datetime((np.arange(slots) + 0.5) * job.mean_seconds, unit="s")})
+        said = model.predict(week.assign(**dict(zip(names, centres[job.used], strict=True))))[
+            "yhat"
+        ].to_numpy()
+    terms = 2 * (daily + weekly) + len(names) + 1
+    if not np.isfinite(said).all():
+        raise ArithmeticError("the fit is not finite")
+    return SumFit(
+        week=said,
+        effects=effects,
+        centres=centres,
+        freedom_ratio=job.means.size / max(job.means.size - terms, job.means.size / 2),
+    )
+
+
+def _jobs(panel: Panel, newest: int, columns: Columns, seed: int) -> dict[int, SumJob]:
+    """Return what there is to fit, by series: those with days enough, that move."""
+    start = panel.end_seconds - newest * panel.step_seconds
+    means = means_of(panel.shares[panel.steps - newest :], start, panel.step_seconds)
+    count = means.shares.shape[0]
+    mean_seconds = means.span_steps * panel.step_seconds
+    known = ~np.isnan(means.shares)
+    tried = known.sum(axis=0) * mean_seconds >= DAYS_MIN * DAY_SECONDS
+    if not tried.any():
+        return {}
+    tried[tried] = np.nanstd(means.shares[:, tried], axis=0) > STILL
+    told = means_of(columns.told.astype(np.float32), start, panel.step_seconds).shares.astype(np.float64)
+    about = columns.about(panel.names)
+    begin = start + (int(means.last_row[0]) + 1 - means.span_steps) * panel.step_seconds
+    jobs = {}
+    for at in np.flatnonzero(tried).tolist():
+        here = np.arange(count) >= np.flatnonzero(known[:, at])[0]
+        jobs[at] = SumJob(
+            means=means.shares[here, at].astype(np.float64),
+            start_seconds=begin + int((~here).sum()) * mean_seconds,
+            mean_seconds=mean_seconds,
+            columns=told[here],
+            used=about[:, at] & (np.ptp(told[here], axis=0) > 0),
+            seed=seed,
+        )
+    return jobs
+
+
+def _side_by_side(panel: Panel, fits: dict[int, SumFit], columns: Columns) -> Sums:
+    series = len(panel.names)
+    slots = next((fit.week.size for fit in fits.values()), 1)
+    week = np.zeros((slots, series), dtype=np.float32)
+    effects, centres = np.zeros((2, len(columns.keys), series))
+    fitted = np.zeros(series, dtype=np.bool_)
+    for at, fit in fits.items():
+        week[:, at], effects[:, at], centres[:, at], fitted[at] = fit.week, fit.effects, fit.centres, True
+    return Sums(week=week, keys=columns.keys, effects=effects, centres=centres, fitted=fitted)
