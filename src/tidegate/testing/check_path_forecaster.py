@@ -196,7 +196,7 @@ def check_what_comes_after_the_end_is_not_seen(subject: _Subject) -> None:
 
 
 def _feed(panel: Panel, now: int, later: float) -> Feed:
-    """Return a feed of hourly points on the panel's time; those after its first ``now`` steps are ``later``."""
+    """Return a feed of hourly points on the panel's time; those after its step ``now`` are ``later``."""
     hours = np.arange(0, panel.steps * panel.step_seconds, 3600, dtype=np.int64)
     values = np.where(hours > now * panel.step_seconds, later, hours // 3600 % 24).astype(np.float32)
     at = panel.start_seconds + hours
@@ -222,8 +222,8 @@ def check_little_history_is_answered(subject: _Subject) -> None:
     """No step, one, a few, and less than a day of them; one series alone, known or not."""
     for steps in (0, 1, 5, 40, 200):
         _require_answer(subject, subject.panel().until(steps))
-    for at in range(len(KINDS)):
-        _require_answer(subject, subject.panel().of(np.array([at])))
+    for kind in ("constant", "missing", "bursts"):
+        _require_answer(subject, subject.panel().of(np.array([KINDS.index(kind)])))
 
 
 def _require_answer(subject: _Subject, panel: Panel) -> None:

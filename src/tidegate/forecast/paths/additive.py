@@ -8,7 +8,7 @@ the errors over the past. Source of the model: Taylor, Letham, Forecasting at sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -35,8 +35,13 @@ if TYPE_CHECKING:
     from tidegate.model.paths import Paths
 
 HISTORY_DAYS: Final = 14
-DAYS_MIN: Final = 2
-"""With less history there is no day to compare a day with, and the profile answers."""
+DAYS_MIN: Final = 4
+"""With less history there is too little to try a fit on, and the profile answers."""
+OLDER_RATIO: Final = 0.6
+"""The share of the history whose fit is tried on the rest: sixty terms find a day in any noise, and errors
+where they were found are too good to be true."""
+TRUST: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""How much of the sum is believed, whichever did best when tried."""
 DAILY_TERMS: Final = 30
 """Fourier terms of the day: 30 tell apart what is 24 minutes from each other. Prophet's own four smooth
 backups away: on spiky VMs its errors are twice those of 24 or 40 terms."""
@@ -44,7 +49,10 @@ DAILY_TERMS_SHORT: Final = 10
 """Those of a history shorter than a week."""
 WEEKLY_TERMS: Final = 3
 """Prophet's own; from two weeks of history on."""
-PRIOR_SCALE: Final = 10.0
+PRIOR_SCALE: Final = 0.05
+"""Prophet's own 10 lets sixty terms follow noise, and a hundredth of this lets strong days fade."""
+COLUMN_PRIOR_SCALE: Final = 0.1
+"""The same of a feed: two weeks hold chance agreements with anything that drifts."""
 STILL: Final = 1e-5
 """A series that moves less than this (standard deviation, share of capacity) needs no fit."""
 LOGGERS: Final = ("prophet", "prophet.models", "prophet.plot")
@@ -76,8 +84,6 @@ class SumFit:
     """(columns,) share of capacity per unit of each column."""
     centres: NDArray[np.float64]
     """(columns,) what each column is compared with."""
-    freedom_ratio: float
-    """Means per mean that no term explains: in-sample errors are too small by its root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,8 +97,8 @@ class Sums:
     """(columns, series), 0 where a column is not about a series."""
     centres: NDArray[np.float64]
     """(columns, series)"""
-    fitted: NDArray[np.bool_]
-    """(series,)"""
+    trust: NDArray[np.float32]
+    """(series,) how much of the sum is believed; of the rest, its mean over the week."""
 
     def said(
         self, columns: Columns, end_seconds: NDArray[np.int64], step_seconds: int
@@ -108,7 +114,18 @@ class Sums:
             if key in self.keys:
                 mine = self.keys.index(key)
                 said += self.effects[mine] * (columns.told[:, at : at + 1] - self.centres[mine])
-        return said.astype(np.float32)
+        mean = self.week.mean(axis=0)
+        return (mean + self.trust * (said - mean)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Learned:
+    usual: Learned
+    sums: Sums
+    fitted: NDArray[np.bool_]
+    """(series,) where the sum answers; elsewhere the profile does."""
+    spread: Spread
+    level: NDArray[np.intp]
 
 
 class Prophet:
@@ -136,7 +153,7 @@ class Prophet:
         self._seed = seed
         self._country = country
         self._workforce = Workforce(processes=processes, engine=engine, progress=progress)
-        self._learned: tuple[Learned, Sums, Spread, NDArray[np.intp]] | None = None
+        self._learned: _Learned | None = None
         self.failed: tuple[str, ...] = ()
         """Series of the last fit that could not be fitted: the profile answers for them."""
 
@@ -150,35 +167,50 @@ class Prophet:
         newest = min(panel.steps, HISTORY_DAYS * steps_in(DAY_SECONDS, panel.step_seconds))
         columns = columns_of(panel, panel.steps - newest, panel.steps, country=self._country)
         jobs = _jobs(panel, newest, columns, self._seed)
-        found = fit_all(sum_of, list(jobs.values()), self._workforce)
+        found = fit_all(sums_of, list(jobs.values()), self._workforce)
         fits = {at: fit for at, fit in zip(jobs, found, strict=True) if fit is not None}
         self.failed = tuple(panel.names[at] for at in jobs if at not in fits)
         if self.failed:
             _log.warning("fits_failed", model="Prophet", failed=len(self.failed), tried=len(jobs))
-        sums = _side_by_side(panel, fits, columns)
+        fitted = np.isin(np.arange(len(panel.names)), list(fits))
+        older = _side_by_side(panel, {at: older for at, (older, _) in fits.items()}, columns)
         ends = ends_of(panel, panel.steps - newest, panel.steps)
-        _, level, spread = learned_anchor(panel, sums.said(columns, ends, panel.step_seconds)[None])
-        wider = np.ones(len(panel.names), dtype=np.float32)
-        for at, fit in fits.items():
-            wider[at] = np.sqrt(fit.freedom_ratio)
-        spread = Spread(knots=spread.knots, errors=spread.errors * wider, carried=spread.carried)
-        self._learned = (learned_from(panel), sums, spread, level)
+        said = [
+            replace(older, trust=older.trust * np.float32(share)).said(columns, ends, panel.step_seconds)
+            for share in TRUST
+        ]
+        best, level, spread = learned_anchor(
+            panel, np.stack(said), first_origin_row=int(newest * OLDER_RATIO) if fits else 0
+        )
+        whole = _side_by_side(panel, {at: whole for at, (_, whole) in fits.items()}, columns)
+        sums = replace(whole, trust=np.array(TRUST, dtype=np.float32)[best])
+        self._learned = _Learned(
+            usual=learned_from(panel), sums=sums, fitted=fitted, spread=spread, level=level
+        )
 
     def paths(self, panel: Panel, horizon_steps: int) -> Paths:
         """Return the sum at the steps ahead, feeds as known at the panel's end, and what stays of now."""
-        if self._learned is None or not self._learned[0].is_of(panel):
+        if self._learned is None or not self._learned.usual.is_of(panel):
             self.fit(panel)
-        assert self._learned is not None
-        usual, sums, spread, level = self._learned
-        plain = usual_paths(panel, usual, horizon_steps)
-        if not sums.fitted.any():
+        learned = self._learned
+        assert learned is not None
+        plain = usual_paths(panel, learned.usual, horizon_steps)
+        if not learned.fitted.any():
             return plain
         newest = min(panel.steps, steps_in(DAY_SECONDS, panel.step_seconds))
         first, last = panel.steps - newest, panel.steps + horizon_steps
         columns = columns_of(panel, first, last, country=self._country)
-        said = sums.said(columns, ends_of(panel, first, last), panel.step_seconds)
-        own = anchored_paths(panel, said[:newest], said[newest:], spread, level)
-        return paths_of(panel, np.where(sums.fitted, own.quantiles, plain.quantiles))
+        said = learned.sums.said(columns, ends_of(panel, first, last), panel.step_seconds)
+        own = anchored_paths(panel, said[:newest], said[newest:], learned.spread, learned.level)
+        return paths_of(panel, np.where(learned.fitted, own.quantiles, plain.quantiles))
+
+
+def sums_of(job: SumJob) -> tuple[SumFit, SumFit]:
+    """Fit one series: the older part alone, and all of it."""
+    older = int(job.means.size * OLDER_RATIO)
+    part = replace(job, means=job.means[:older], columns=job.columns[:older])
+    part = replace(part, used=job.used & (np.ptp(part.columns, axis=0) > 0))
+    return sum_of(part), sum_of(job)
 
 
 def sum_of(job: SumJob) -> SumFit:
@@ -205,7 +237,7 @@ def sum_of(job: SumJob) -> SumFit:
             uncertainty_samples=0,
         )
         for name in names:
-            model.add_regressor(name)
+            model.add_regressor(name, prior_scale=COLUMN_PRIOR_SCALE)
         model.fit(history, seed=job.seed)
         effects, centres = np.zeros((2, job.used.size))
         if names:
@@ -216,14 +248,12 @@ def sum_of(job: SumJob) -> SumFit:
         said = model.predict(week.assign(**dict(zip(names, centres[job.used], strict=True))))[
             "yhat"
         ].to_numpy()
-    terms = 2 * (daily + weekly) + len(names) + 1
     if not np.isfinite(said).all():
         raise ArithmeticError("the fit is not finite")
     return SumFit(
         week=said,
         effects=effects,
         centres=centres,
-        freedom_ratio=job.means.size / max(job.means.size - terms, job.means.size / 2),
     )
 
 
@@ -260,7 +290,7 @@ def _side_by_side(panel: Panel, fits: dict[int, SumFit], columns: Columns) -> Su
     slots = next((fit.week.size for fit in fits.values()), 1)
     week = np.zeros((slots, series), dtype=np.float32)
     effects, centres = np.zeros((2, len(columns.keys), series))
-    fitted = np.zeros(series, dtype=np.bool_)
     for at, fit in fits.items():
-        week[:, at], effects[:, at], centres[:, at], fitted[at] = fit.week, fit.effects, fit.centres, True
-    return Sums(week=week, keys=columns.keys, effects=effects, centres=centres, fitted=fitted)
+        week[:, at], effects[:, at], centres[:, at] = fit.week, fit.effects, fit.centres
+    trust = np.ones(series, dtype=np.float32)
+    return Sums(week=week, keys=columns.keys, effects=effects, centres=centres, trust=trust)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LIMIT: Final = 1.0
 """What is left of a share after its baseline cannot be more; a fit that explodes is stopped here."""
 
+ROOT_MIN: Final = 1.005
+"""How far from the unit circle the roots of a moving average are kept: its start fades within days."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Equation:
@@ -61,7 +64,32 @@ def arima(
     for _ in range(differences):
         polynomial = np.convolve(polynomial, [1.0, -1.0])
     constant = settled * (drift if differences else mean)
-    return Equation(ar=-polynomial[1:], ma=np.array(ma, dtype=np.float64), constant=float(constant))
+    return Equation(
+        ar=-polynomial[1:], ma=invertible(np.array(ma, dtype=np.float64)), constant=float(constant)
+    )
+
+
+def invertible(ma: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the moving average of the same autocorrelations whose innovations fade: roots turned outwards.
+
+    Fits of series that were differenced once too often end at or beyond the unit circle; a filter would
+    then remember its start for good, or let it grow.
+    """
+    if not ma.any():
+        return ma
+    roots = np.roots([*ma[::-1], 1.0])
+    roots = np.where(np.abs(roots) < 1, 1 / np.conj(roots), roots)
+    size = np.abs(roots)
+    roots *= np.maximum(size, ROOT_MIN) / size
+    return _polynomial(roots)
+
+
+def _polynomial(roots: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return the coefficients of z, z squared and so on of the polynomial that is 1 at 0, by its roots."""
+    found = np.array([1.0 + 0j])
+    for root in roots:
+        found = np.convolve(found, [1.0, -1.0 / root])
+    return np.real(found)[1:]
 
 
 def smoothing(alpha: float, beta: float = 0, phi: float = 0, *, drift: float = 0) -> Equation:

@@ -67,17 +67,17 @@ def learned_from(panel: Panel) -> Learned:
 
 
 def learned_anchor(
-    panel: Panel, pasts: NDArray[np.float32]
+    panel: Panel, pasts: NDArray[np.float32], *, first_origin_row: int = 0
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Spread]:
     """Return which of several bases suits each series best, at which of `LEVEL_SECONDS`, and the spread.
 
-    ``pasts`` (bases, newest steps, series) are what each base said of the newest steps. Best is the least
-    mean absolute error over all knots.
+    ``pasts`` (bases, newest steps, series) are what each base said of the newest steps; origins before
+    ``first_origin_row`` of them do not count. Best is the least mean absolute error over all knots.
     """
     steps = pasts.shape[1]
     samples = panel.shares[panel.steps - steps :]
     knots = knots_to(steps_in(DAY_SECONDS, panel.step_seconds))
-    origins = origins_of(steps, panel.step_seconds)
+    origins = origins_of(steps, panel.step_seconds, first_origin_row)
     ahead = ahead_of(samples, origins, knots)
     spreads, losses = [], []
     for past in pasts:
