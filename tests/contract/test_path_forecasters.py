@@ -23,7 +23,9 @@ def made(name):
 def cases():
     for name, model in PATH_MODELS.items():
         any_series = not model.daily and name not in OF_ITS_SERIES
-        for check in path_forecaster_checks(lambda name=name: made(name), of_any_series=any_series):
+        for check in path_forecaster_checks(
+            lambda name=name: made(name), of_any_series=any_series, days=5 if model.daily else 3
+        ):
             yield pytest.param(check, id=f"{name}-{check.name}")
 
 

@@ -237,10 +237,10 @@ def _require_answer(subject: _Subject, panel: Panel) -> None:
 
 
 def check_other_series_are_answered(subject: _Subject) -> None:
-    """Fewer, and such as it never saw, where what it learned serves any."""
+    """Fewer of its own; and such as it never saw, where what it learned serves any."""
+    answer(subject.fitted(), subject.panel().of(np.array([1, 4])), 12)
     if not subject.of_any_series:
         return
-    answer(subject.fitted(), subject.panel().of(np.array([1, 4])), 12)
     strangers = subject.panel(seed=8)
     answer(subject.fitted(), replace(strangers, names=tuple(f"new-{name}" for name in KINDS)), 12)
 

@@ -100,6 +100,16 @@ class Sums:
     trust: NDArray[np.float32]
     """(series,) how much of the sum is believed; of the rest, its mean over the week."""
 
+    def of(self, series: NDArray[np.intp]) -> Sums:
+        """Return the fits of some of the series."""
+        return replace(
+            self,
+            week=self.week[:, series],
+            effects=self.effects[:, series],
+            centres=self.centres[:, series],
+            trust=self.trust[series],
+        )
+
     def said(
         self, columns: Columns, end_seconds: NDArray[np.int64], step_seconds: int
     ) -> NDArray[np.float32]:
@@ -126,6 +136,15 @@ class _Learned:
     """(series,) where the sum answers; elsewhere the profile does."""
     spread: Spread
     level: NDArray[np.intp]
+
+    def of(self, series: NDArray[np.intp]) -> _Learned:
+        return _Learned(
+            usual=self.usual.of(series),
+            sums=self.sums.of(series),
+            fitted=self.fitted[series],
+            spread=self.spread.of(series),
+            level=self.level[series],
+        )
 
 
 class Prophet:
@@ -164,14 +183,17 @@ class Prophet:
             InputError: the engine is Ray and Ray is not installed.
 
         """
+        self._learned, self.failed = self._learned_of(panel)
+        if self.failed:
+            _log.warning("fits_failed", model="Prophet", failed=len(self.failed))
+
+    def _learned_of(self, panel: Panel) -> tuple[_Learned, tuple[str, ...]]:
+        """Return what there is to learn of a panel, and the names of the series of which fits failed."""
         newest = min(panel.steps, HISTORY_DAYS * steps_in(DAY_SECONDS, panel.step_seconds))
         columns = columns_of(panel, panel.steps - newest, panel.steps, country=self._country)
         jobs = _jobs(panel, newest, columns, self._seed)
         found = fit_all(sums_of, list(jobs.values()), self._workforce)
         fits = {at: fit for at, fit in zip(jobs, found, strict=True) if fit is not None}
-        self.failed = tuple(panel.names[at] for at in jobs if at not in fits)
-        if self.failed:
-            _log.warning("fits_failed", model="Prophet", failed=len(self.failed), tried=len(jobs))
         fitted = np.isin(np.arange(len(panel.names)), list(fits))
         older = _side_by_side(panel, {at: older for at, (older, _) in fits.items()}, columns)
         ends = ends_of(panel, panel.steps - newest, panel.steps)
@@ -184,16 +206,16 @@ class Prophet:
         )
         whole = _side_by_side(panel, {at: whole for at, (_, whole) in fits.items()}, columns)
         sums = replace(whole, trust=np.array(TRUST, dtype=np.float32)[best])
-        self._learned = _Learned(
-            usual=learned_from(panel), sums=sums, fitted=fitted, spread=spread, level=level
-        )
+        learned = _Learned(usual=learned_from(panel), sums=sums, fitted=fitted, spread=spread, level=level)
+        return learned, tuple(panel.names[at] for at in jobs if at not in fits)
 
     def paths(self, panel: Panel, horizon_steps: int) -> Paths:
         """Return the sum at the steps ahead, feeds as known at the panel's end, and what stays of now."""
-        if self._learned is None or not self._learned.usual.is_of(panel):
-            self.fit(panel)
-        learned = self._learned
-        assert learned is not None
+        rows = None if self._learned is None else self._learned.usual.rows_of(panel)
+        if self._learned is None or rows is None:
+            learned, _ = self._learned_of(panel)
+        else:
+            learned = self._learned.of(rows)
         plain = usual_paths(panel, learned.usual, horizon_steps)
         if not learned.fitted.any():
             return plain

@@ -54,6 +54,10 @@ class Linear:
     constant: NDArray[np.float64]
     """(series,)"""
 
+    def of(self, series: NDArray[np.intp]) -> Linear:
+        """Return the fits of some of the series."""
+        return Linear(ar=self.ar[:, series], ma=self.ma[:, series], constant=self.constant[series])
+
 
 def arima(
     ar: Sequence[float], ma: Sequence[float], *, differences: int, mean: float = 0, drift: float = 0

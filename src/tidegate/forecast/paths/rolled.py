@@ -47,6 +47,12 @@ class Rolled:
     linear: Linear
     spread: Spread
 
+    def of(self, series: NDArray[np.intp]) -> Rolled:
+        """Return what is rolled forward of some of the series."""
+        return Rolled(
+            table=self.table[:, :, series], linear=self.linear.of(series), spread=self.spread.of(series)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Means:

@@ -7,7 +7,7 @@ spiky and one-sided. The same past decides how much of the newest residual a pat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +43,11 @@ class Spread:
     """(levels, knots, series) quantiles of sample minus point; NaN where too few were seen."""
     carried: NDArray[np.float32] | None = None
     """(knots, series) share of the newest residual that still counts, 0-1; None: there is no residual."""
+
+    def of(self, series: NDArray[np.intp]) -> Spread:
+        """Return the spread of some of the series."""
+        carried = None if self.carried is None else self.carried[:, series]
+        return replace(self, errors=self.errors[:, :, series], carried=carried)
 
 
 def knots_to(steps: int) -> NDArray[np.intp]:

@@ -37,6 +37,20 @@ STILL: Final = 1e-5
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Fit:
+    """What a fit of a panel found."""
+
+    usual: Learned
+    rolled: Rolled
+    fitted: NDArray[np.bool_]
+    """(series,) where there is a fit; elsewhere the profile answers."""
+
+    def of(self, series: NDArray[np.intp]) -> _Fit:
+        """Return that of some of the series."""
+        return _Fit(usual=self.usual.of(series), rolled=self.rolled.of(series), fitted=self.fitted[series])
+
+
 class _Statistical:
     """A season taken off and a linear model of the rest, for each series."""
 
@@ -60,9 +74,7 @@ class _Statistical:
         """
         required("statsforecast")
         self._workforce = Workforce(processes=processes, engine=engine, progress=progress)
-        self._usual: Learned | None = None
-        self._rolled: Rolled | None = None
-        self._fitted: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self._fit: _Fit | None = None
         self.failed: tuple[str, ...] = ()
         """Series of the last fit that could not be fitted: the profile answers for them."""
 
@@ -73,27 +85,26 @@ class _Statistical:
             InputError: the engine is Ray and Ray is not installed.
 
         """
-        usual = learned_from(panel)
-        rolled, tried, self._fitted = self._learn(panel, usual)
-        failed = tried & ~self._fitted
-        self.failed = tuple(panel.names[at] for at in np.flatnonzero(failed))
+        self._fit, self.failed = self._fit_of(panel)
         if self.failed:
-            _log.warning(
-                "fits_failed", model=type(self).__name__, failed=len(self.failed), tried=int(tried.sum())
-            )
-        self._usual, self._rolled = usual, rolled
+            _log.warning("fits_failed", model=type(self).__name__, failed=len(self.failed))
 
     def paths(self, panel: Panel, horizon_steps: int) -> Paths:
-        """Roll what was fitted forward to the panel's end; other series are fitted first."""
-        if self._usual is None or not self._usual.is_of(panel):
-            self.fit(panel)
-        assert self._usual is not None
-        assert self._rolled is not None
-        plain = usual_paths(panel, self._usual, horizon_steps)
-        if not self._fitted.any():
+        """Roll what was fitted forward to the panel's end; series that are not among the fitted are now."""
+        rows = None if self._fit is None else self._fit.usual.rows_of(panel)
+        fit = self._fit_of(panel)[0] if self._fit is None or rows is None else self._fit.of(rows)
+        plain = usual_paths(panel, fit.usual, horizon_steps)
+        if not fit.fitted.any():
             return plain
-        own = rolled_paths(panel, self._rolled, horizon_steps)
-        return paths_of(panel, np.where(self._fitted, own.quantiles, plain.quantiles))
+        own = rolled_paths(panel, fit.rolled, horizon_steps)
+        return paths_of(panel, np.where(fit.fitted, own.quantiles, plain.quantiles))
+
+    def _fit_of(self, panel: Panel) -> tuple[_Fit, tuple[str, ...]]:
+        """Return the fits of a panel, and the names of the series that failed."""
+        usual = learned_from(panel)
+        rolled, tried, fitted = self._learn(panel, usual)
+        failed = tuple(panel.names[at] for at in np.flatnonzero(tried & ~fitted))
+        return _Fit(usual=usual, rolled=rolled, fitted=fitted), failed
 
     def _learn(self, panel: Panel, usual: Learned) -> tuple[Rolled, NDArray[np.bool_], NDArray[np.bool_]]:
         """Return what is rolled forward, and for which series (series,) a fit was tried, and succeeded."""

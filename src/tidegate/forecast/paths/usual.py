@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -45,9 +45,27 @@ class Learned:
     """(steps, series): the newest days' baselines, each day's made without itself."""
     spread: Spread
 
-    def is_of(self, panel: Panel) -> bool:
-        """Whether it is about the panel's series and step."""
-        return (self.names, self.step_seconds) == (panel.names, panel.step_seconds)
+    def rows_of(self, panel: Panel) -> NDArray[np.intp] | None:
+        """Return where a panel's series are among those learned; None if not all are, or at another step."""
+        if self.step_seconds != panel.step_seconds:
+            return None
+        if self.names == panel.names:
+            return np.arange(len(self.names))
+        at = {name: row for row, name in enumerate(self.names)}
+        rows = [at.get(name, -1) for name in panel.names]
+        return None if -1 in rows else np.array(rows, dtype=np.intp)
+
+    def of(self, series: NDArray[np.intp]) -> Learned:
+        """Return what was learned of some of the series."""
+        return replace(
+            self,
+            names=tuple(self.names[at] for at in series),
+            kind=self.kind[series],
+            level=self.level[series],
+            table=self.table[:, :, series],
+            past=self.past[:, series],
+            spread=self.spread.of(series),
+        )
 
 
 def learned_from(panel: Panel) -> Learned:
@@ -137,8 +155,9 @@ class Usual:
 
 
 def learned_for(panel: Panel, learned: Learned | None) -> Learned:
-    """Return what was learned if it is of the panel's series and step, else learn from the panel."""
-    return learned if learned is not None and learned.is_of(panel) else learned_from(panel)
+    """Return what was learned of the panel's series, else learn from the panel."""
+    rows = None if learned is None else learned.rows_of(panel)
+    return learned_from(panel) if learned is None or rows is None else learned.of(rows)
 
 
 def usual_paths(panel: Panel, learned: Learned, horizon_steps: int) -> Paths:

@@ -149,6 +149,17 @@ def test_newer_samples_are_rolled_forward_without_a_fit(monkeypatch):
         np.testing.assert_allclose(median, shares[now - 1], atol=0.08)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_of_its_series_are_answered_alike_without_a_fit(kind, monkeypatch):
+    of = panel(0.4 + persistent(96 * 5, 3))
+    model = kind(seed=1)
+    model.fit(of)
+    monkeypatch.setattr(statistical, "fit_all", None)
+    some = np.array([2, 0])
+    wanted = model.paths(of, 8).quantiles[:, :, some]
+    np.testing.assert_allclose(model.paths(of.of(some), 8).quantiles, wanted, atol=1e-6)
+
+
 def test_a_series_that_fails_falls_back_to_the_profile_and_is_counted(monkeypatch):
     def picky(means):
         if means[0] > 0:
