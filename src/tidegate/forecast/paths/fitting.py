@@ -170,7 +170,7 @@ def _on_ray(
     ray = _ray(workforce.processes)
     remote = ray.remote(num_cpus=1)(_chunk_on_ray)
     waiting = list(enumerate(_chunks(jobs)))[::-1]
-    most = WAITING_PER_WORKER * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    most = workforce.processes or WAITING_PER_WORKER * max(1, int(ray.cluster_resources().get("CPU", 1)))
     running: dict[Any, int] = {}
     results: dict[int, list[_Fitted | None]] = {}
     done = 0
