@@ -8,11 +8,11 @@ the errors over the past. Source of the model: Taylor, Letham, Forecasting at sc
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import structlog
 
 from tidegate.forecast.paths.baseline import ends_of
 from tidegate.forecast.paths.fitting import Progress, Workforce, fit_all, quietly, required, unheard
@@ -57,7 +57,7 @@ STILL: Final = 1e-5
 """A series that moves less than this (standard deviation, share of capacity) needs no fit."""
 LOGGERS: Final = ("prophet", "prophet.models", "prophet.plot")
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -185,7 +185,7 @@ class Prophet:
         """
         self._learned, self.failed = self._learned_of(panel)
         if self.failed:
-            _log.warning("fits_failed", model="Prophet", failed=len(self.failed))
+            _log.info("Prophet could not fit %d series", len(self.failed))
 
     def _learned_of(self, panel: Panel) -> tuple[_Learned, tuple[str, ...]]:
         """Return what there is to learn of a panel, and the names of the series of which fits failed."""

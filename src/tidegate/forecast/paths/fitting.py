@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
-import structlog
 
 from tidegate.forecast.processes import (
     POLL_SECONDS,
@@ -46,7 +45,7 @@ CHUNK: Final = 8
 WAITING_PER_WORKER: Final = 2
 """Chunks of Ray on their way per core: the rest waits here."""
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +96,7 @@ def fitted_or_none(fit: Callable[[_Job], _Fitted], job: _Job) -> _Fitted | None:
     except (ImportError, MemoryError):
         raise  # the next one would fail alike
     except Exception as error:  # noqa: BLE001 - libraries raise anything; the caller falls back and counts
-        _log.debug("fit_failed", error=f"{type(error).__name__}: {error}")
+        _log.debug("a fit failed: %r", error)
         return None
 
 

@@ -7,11 +7,11 @@ Quantiles are those of the errors that the fit had when rolled over its past.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 import numpy as np
-import structlog
 
 from tidegate.forecast.paths.baseline import at_times, ends_of
 from tidegate.forecast.paths.fitting import Progress, Workforce, fit_all, quietly, required, unheard
@@ -34,7 +34,7 @@ MEANS_MIN: Final = 48
 STILL: Final = 1e-5
 """A series that moves less than this (standard deviation, share of capacity) needs no fit."""
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,7 +87,7 @@ class _Statistical:
         """
         self._fit, self.failed = self._fit_of(panel)
         if self.failed:
-            _log.warning("fits_failed", model=type(self).__name__, failed=len(self.failed))
+            _log.info("%s could not fit %d series", type(self).__name__, len(self.failed))
 
     def paths(self, panel: Panel, horizon_steps: int) -> Paths:
         """Roll what was fitted forward to the panel's end; series that are not among the fitted are now."""
