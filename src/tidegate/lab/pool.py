@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+from tidegate.forecast.processes import (
+    POLL_SECONDS,
+    interrupts_held,
+    leave_interrupts_to_the_parent,
+    workers,
+)
 
-POLL_SECONDS = 0.2
-"""How often progress is read."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Given = TypeVar("Given")
 Run = TypeVar("Run")
@@ -41,42 +42,13 @@ def run_all(
     count = min(len(runs), processes or os.cpu_count() or 1)
     if count <= 1:
         return _one_by_one(work, given, runs, progress)
-    context = multiprocessing.get_context("spawn")
-    done = context.Array("q", len(runs), lock=False)
-    with ProcessPoolExecutor(
-        count, mp_context=context, initializer=_start_worker, initargs=(work, given, done)
-    ) as pool:
-        try:
-            with _interrupts_held():
-                futures = [pool.submit(_run_in_worker, at, run) for at, run in enumerate(runs)]
-            _follow(futures, lambda: progress(list(done)))
-        except BaseException:
-            _end(pool)  # before the shutdown, which forgets who they are
-            pool.shutdown(cancel_futures=True)
-            raise
+    done = multiprocessing.get_context("spawn").Array("q", len(runs), lock=False)
+    with workers(count, _start_worker, work, given, done) as pool:
+        with interrupts_held():
+            futures = [pool.submit(_run_in_worker, at, run) for at, run in enumerate(runs)]
+        _follow(futures, lambda: progress(list(done)))
     progress(list(done))
     return [future.result() for future in futures]
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while workers start: none is lost sight of, and nothing half-sent reaches one.
-
-    Workers inherit that it is blocked. That alone would not hold it back here, where threads of numpy and
-    polars may take the signal, so what Python does on it waits as well.
-    """
-    held: list[int] = []
-    here = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if here else None
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if here:
-            signal.signal(signal.SIGINT, handler)
-    if held:
-        signal.raise_signal(signal.SIGINT)
 
 
 def _one_by_one(
@@ -107,14 +79,8 @@ def _follow(futures: Sequence[Future[Any]], report: Callable[[], None]) -> None:
         report()
 
 
-def _end(pool: ProcessPoolExecutor) -> None:
-    """End the workers of our own pool; they hold nothing that needs saving."""
-    for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way before 3.14
-        process.terminate()
-
-
 def _start_worker(work: Any, given: Any, done: Any) -> None:  # noqa: ANN401
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts_to_the_parent()
     _worker.update(work=work, given=given, done=done)
 
 

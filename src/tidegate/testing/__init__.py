@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from tidegate.testing.check_driver import Driver, check_driver, driver_checks
 from tidegate.testing.check_forecaster import check_forecaster, forecaster_checks
+from tidegate.testing.check_path_forecaster import check_path_forecaster, path_forecaster_checks
 from tidegate.testing.check_planner import check_planner, planner_checks
 from tidegate.testing.checks import Check
 from tidegate.testing.clock import ManualClock
@@ -32,10 +33,12 @@ __all__ = [
     "ScriptedTelemetry",
     "check_driver",
     "check_forecaster",
+    "check_path_forecaster",
     "check_planner",
     "driver_checks",
     "forecast_of",
     "forecaster_checks",
+    "path_forecaster_checks",
     "places_of",
     "planner_checks",
     "read_only",
