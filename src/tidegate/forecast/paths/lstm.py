@@ -1,4 +1,4 @@
-"""One LSTM for all series: trained on a panel with JAX, run with numpy alone, on cold histories or step by step."""
+"""One LSTM for all series: trained on a panel with JAX; run with numpy alone, cold or step by step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from tidegate.forecast.paths import lstm_memory as memory_of
 from tidegate.forecast.paths import lstm_network as network
 from tidegate.forecast.paths.lstm_memory import DAY_SECONDS
+from tidegate.forecast.paths.lstm_training import WHOLE, Schedule, train
 from tidegate.model.errors import InputError
 from tidegate.model.paths import Paths
 
@@ -44,9 +45,16 @@ class Carried:
 class Lstm:
     """A global model of all series of one resource; serves series it never saw."""
 
-    def __init__(self, *, seed: int, progress: Callable[[Progress], None] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        schedule: Schedule = WHOLE,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
         """Draw everything from ``seed``; ``progress`` is called after each round of training."""
         self._seed = seed
+        self._schedule = schedule
         self._progress = progress
         self._weights: Weights | None = None
         self._step_seconds = 0
@@ -58,9 +66,7 @@ class Lstm:
             InputError: the histories are too short.
 
         """
-        from tidegate.forecast.paths.lstm_training import train
-
-        self._weights = train(panel, seed=self._seed, progress=self._progress)
+        self._weights = train(panel, seed=self._seed, schedule=self._schedule, progress=self._progress)
         self._step_seconds = panel.step_seconds
 
     def paths(self, panel: Panel, horizon_steps: int) -> Paths:
@@ -141,7 +147,7 @@ class Lstm:
             raise RuntimeError("the LSTM is not trained: call fit or restore first")
         if step_seconds != self._step_seconds:
             raise InputError(
-                f"the LSTM was trained on steps of {self._step_seconds} s, not {step_seconds} s; train one for these"
+                f"the LSTM was trained on steps of {self._step_seconds} s, not {step_seconds} s; train again"
             )
         return self._weights
 

@@ -140,9 +140,7 @@ def advance(memory: Memory, sample: NDArray[np.float32]) -> None:
     memory.missing = 1 - here.astype(np.float32)
 
 
-def _remember_the_day(
-    memory: Memory, slot: int, value: NDArray[np.float32], here: NDArray[np.bool_]
-) -> None:
+def _remember_the_day(memory: Memory, slot: int, value: NDArray[np.float32], here: NDArray[np.bool_]) -> None:
     days, usual = memory.days[slot], memory.usual[slot]
     share = 1 / np.minimum(days + np.float32(1), np.float32(USUAL_DAYS))
     usual = np.where(days == 0, value, usual + (value - usual) * share)
@@ -257,7 +255,7 @@ def standing(
 
 
 def ahead(memory: Memory, steps: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return yesterday's, the usual and the smoothed usual value at times ahead, and what outputs see of them.
+    """Return yesterday's, the usual and the smoothed usual value at times ahead, and what outputs see.
 
     ``steps`` (times,) counts from 1, the next sample; the results are (3, times, series) in shares and
     (AHEAD, times, series).

@@ -32,7 +32,8 @@ DECODER: Final = 64
 KNOT_SECONDS: Final = (300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200, 57600, 86400)
 """Horizons that have an embedding of their own; between them it is interpolated, in log time."""
 CONSTANT_ANCHORS: Final = 7
-"""Last sample; averages of the last hour, six hours; yesterday's, usual, smoothed usual value; smoothed + off."""
+"""Last sample; average of an hour, of six; yesterday's, usual, smoothed usual value; the last of them plus
+how far the series is off it."""
 LADDER_ANCHORS: Final = 3
 """Quantiles of the last two hours, of the day, of the week's days."""
 ANCHORS: Final = CONSTANT_ANCHORS + LADDER_ANCHORS
@@ -152,7 +153,7 @@ def look(memory: Memory, steps: NDArray[np.intp]) -> Seen:
 
 
 def decode(weights: Weights, said: NDArray[np.float32], seen: Seen) -> NDArray[np.float32]:
-    """Return quantiles (levels, times, series), not yet clipped, from what the cells said (HIDDEN, series)."""
+    """Return quantiles (levels, times, series), not yet clipped; the cells ``said`` (HIDDEN, series)."""
     times, series = seen.ahead.shape[1:]
     always = weights["decoder_standing"] @ np.concatenate((said, seen.standing))
     middle = (weights["decoder_ahead"] @ seen.ahead.reshape(AHEAD, -1)).reshape(DECODER, times, series)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,9 @@ from tidegate.model.errors import InputError
 from tidegate.model.paths import PATH_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from jax import Array
     from numpy.typing import NDArray
 
     from tidegate.forecast.paths.lstm_network import Weights
@@ -48,13 +49,6 @@ JUDGED_AT_ONCE: Final = 256
 JUDGED_MAX: Final = 8
 """Most batches of windows that the loss on the days kept back is a mean over."""
 SEEN: Final = ("inputs", "standing", "ahead", "knots", "constants", "ladders", "scale", "targets", "weight")
-BATCH: Final = 64
-"""Windows per minibatch."""
-ROUND: Final = 100
-"""Minibatches between two looks at the days kept back."""
-ROUNDS_MAX: Final = 24
-PATIENCE: Final = 6
-"""Rounds without a better result after which training stops."""
 RATE: Final = 2e-3
 RATE_LAST: Final = 0.02
 """The rate falls along a cosine to this share of the first."""
@@ -72,10 +66,27 @@ SERIES_MIN: Final = 64
 """Series that are kept however long the histories are."""
 KEPT_BACK: Final = 0.15
 """Share of the panel's end, at most two days, that decides when to stop."""
-SCALED: Final = 0.5
+SCALED: Final = 1.5
 """Weight of the loss in scales of each series, beside the loss in shares of capacity."""
 WEIGHT_MIN, WEIGHT_MAX = 0.5, 3.0
 """Bounds of a series' weight: the root of its capacity over the mean of the roots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How much is trained, at most."""
+
+    batch: int = 64
+    """Windows per minibatch."""
+    round: int = 100
+    """Minibatches between two looks at the days kept back."""
+    rounds_max: int = 24
+    """After so many it ends, whatever they brought."""
+    patience: int = 6
+    """Rounds without a better result after which training stops."""
+
+
+WHOLE: Final = Schedule()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +194,9 @@ def _weights_of(panel: Panel) -> NDArray[np.float32]:
     day = _day(panel)
     shares = panel.shares
     with np.errstate(invalid="ignore"):
-        apart = np.abs(shares[day:] - shares[:-day]) if panel.steps > day else np.abs(shares[1:] - shares[:-1])
+        apart = (
+            np.abs(shares[day:] - shares[:-day]) if panel.steps > day else np.abs(shares[1:] - shares[:-1])
+        )
     counts = np.maximum((~np.isnan(apart)).sum(axis=0), 1)
     naive = np.nansum(apart, axis=0) / counts
     mean = float(np.nanmean(naive)) if naive.size else 1.0
@@ -192,7 +205,9 @@ def _weights_of(panel: Panel) -> NDArray[np.float32]:
     return np.stack((size * pooled, SCALED * own), axis=1).astype(np.float32)
 
 
-def train(panel: Panel, *, seed: int, progress: Callable[[Progress], None] | None = None) -> Weights:
+def train(
+    panel: Panel, *, seed: int, schedule: Schedule, progress: Callable[[Progress], None] | None = None
+) -> Weights:
     """Return the weights of a network trained on a panel; the same seed and panel give the same.
 
     Raises:
@@ -214,18 +229,22 @@ def train(panel: Panel, *, seed: int, progress: Callable[[Progress], None] | Non
     whole = {name: jnp.asarray(getattr(lessons, name)) for name in SEEN}
     kept = whole | {"targets": jnp.asarray(np.where(unseen, np.nan, lessons.targets))}
     judged = _windows_to_judge(blocks, back, series, random)
-    learn, judge, state = _compiled()
-    state = state(first_weights(random))
+    compiled = _compiled(schedule)
+    state = compiled.begin(first_weights(random))
     best, best_loss, since = state["mean"], np.inf, 0
     key = jax.random.key(seed)
-    for at in range(ROUNDS_MAX):
+    for at in range(schedule.rounds_max):
         key, drawn = jax.random.split(key)
-        state = learn(state, kept, drawn, starts_max)
-        loss = float(np.mean([judge(state["mean"], whole, starts, chosen) for starts, chosen in judged]))
+        state = compiled.learn(state, kept, drawn, starts_max)
+        loss = float(
+            np.mean([compiled.judge(state["mean"], whole, starts, chosen) for starts, chosen in judged])
+        )
         if progress is not None:
-            progress(Progress(round=at + 1, rounds_max=ROUNDS_MAX, loss=loss))
-        best, best_loss, since = (state["mean"], loss, 0) if loss < best_loss else (best, best_loss, since + 1)
-        if since >= PATIENCE:
+            progress(Progress(round=at + 1, rounds_max=schedule.rounds_max, loss=loss))
+        best, best_loss, since = (
+            (state["mean"], loss, 0) if loss < best_loss else (best, best_loss, since + 1)
+        )
+        if since >= schedule.patience:
             break
     return {name: np.array(array, dtype=np.float32) for name, array in best.items()}
 
@@ -240,59 +259,62 @@ def _windows_to_judge(
     pairs = np.array(np.meshgrid(starts, np.arange(series))).reshape(2, -1)
     count = min(-(-pairs.shape[1] // JUDGED_AT_ONCE), JUDGED_MAX) * JUDGED_AT_ONCE
     order = np.resize(random.permutation(pairs.shape[1]), count)
-    return [
-        (pairs[0, some], pairs[1, some]) for some in order.reshape(-1, JUDGED_AT_ONCE)
-    ]
+    return [(pairs[0, some], pairs[1, some]) for some in order.reshape(-1, JUDGED_AT_ONCE)]
+
+
+class _Compiled(NamedTuple):
+    learn: Callable[..., dict[str, Any]]
+    """One round of minibatches, from the state, the data, a key and the first start that is too late."""
+    judge: Callable[..., Array]
+    """The loss of a batch of windows."""
+    begin: Callable[[Weights], dict[str, Any]]
+    """Makes the first state: weights, their running mean, what the optimiser remembers."""
 
 
 @cache
-def _compiled() -> tuple[Any, Any, Any]:
-    """Return the compiled round of minibatches, the compiled loss, and what makes the first state."""
+def _compiled(schedule: Schedule) -> _Compiled:
     import jax
-    import jax.numpy as jnp
     import optax
 
-    rate = optax.cosine_decay_schedule(RATE, ROUND * ROUNDS_MAX, alpha=RATE_LAST)
+    rate = optax.cosine_decay_schedule(RATE, schedule.round * schedule.rounds_max, alpha=RATE_LAST)
     optimiser = optax.chain(optax.clip_by_global_norm(CLIP), optax.adamw(rate, weight_decay=DECAY))
 
-    def begin(weights: Any) -> Any:
+    def begin(weights: Weights) -> dict[str, Any]:
         return {"weights": weights, "mean": weights, "optimiser": optimiser.init(weights)}
 
-    def learn(state: Any, data: Any, key: Any, starts_max: Any) -> Any:
+    def learn(
+        state: dict[str, Any], data: Mapping[str, Array], key: Array, starts_max: Array
+    ) -> dict[str, Any]:
         series = data["weight"].shape[0]
 
-        def one(state: Any, key: Any) -> tuple[Any, None]:
+        def one(state: dict[str, Any], key: Array) -> tuple[dict[str, Any], None]:
             when, who = jax.random.split(key)
-            starts = jax.random.randint(when, (BATCH,), 0, starts_max)
-            chosen = jax.random.randint(who, (BATCH,), 0, series)
+            starts = jax.random.randint(when, (schedule.batch,), 0, starts_max)
+            chosen = jax.random.randint(who, (schedule.batch,), 0, series)
             slope = jax.grad(_loss)(state["weights"], data, starts, chosen)
             moves, memory = optimiser.update(slope, state["optimiser"], state["weights"])
             weights = optax.apply_updates(state["weights"], moves)
             mean = jax.tree.map(lambda old, new: FOLLOW * old + (1 - FOLLOW) * new, state["mean"], weights)
             return {"weights": weights, "mean": mean, "optimiser": memory}, None
 
-        return jax.lax.scan(one, state, jax.random.split(key, ROUND))[0]
+        return jax.lax.scan(one, state, jax.random.split(key, schedule.round))[0]
 
-    del jnp
-    return jax.jit(learn), jax.jit(_loss), begin
+    return _Compiled(learn=jax.jit(learn), judge=jax.jit(_loss), begin=begin)
 
 
-def _loss(weights: Any, data: Any, starts: Any, chosen: Any) -> Any:
+def _loss(weights: Mapping[str, Array], data: Mapping[str, Array], starts: Array, chosen: Array) -> Array:
     """Return the pinball loss of a batch of windows (batch,), near and far horizons counting the same."""
     import jax.numpy as jnp
 
-    def cut(name: str, blocks: int, skipped: int) -> Any:
-        rows = starts[:, None] + skipped + jnp.arange(blocks)
-        return data[name][rows, chosen[:, None]]
-
     rows = starts[:, None] + jnp.arange(WINDOW)
+
+    def asked(name: str) -> Array:
+        return data[name][rows[:, WARM_BLOCKS:], chosen[:, None]]
+
     inputs = data["inputs"][rows, :, chosen[:, None]]  # (batch, blocks, STRIDE, INPUTS)
     said = recurrent(weights, inputs.reshape(starts.size, WINDOW * STRIDE, INPUTS))
     said = said[:, STRIDE - 1 :: STRIDE][:, WARM_BLOCKS:]
-    seen = {
-        name: cut(name, ASKED_BLOCKS, WARM_BLOCKS)
-        for name in ("standing", "ahead", "constants", "ladders", "scale", "targets")
-    }
+    seen = {name: asked(name) for name in ("standing", "ahead", "constants", "ladders", "scale", "targets")}
     seen["knots"] = data["knots"][rows[:, WARM_BLOCKS:]]
     found = decoded(weights, said, seen)
     over = seen["targets"][..., None] - found
@@ -308,7 +330,7 @@ def _loss(weights: Any, data: Any, starts: Any, chosen: Any) -> Any:
     )
 
 
-def recurrent(weights: Any, inputs: Any) -> Any:
+def recurrent(weights: Mapping[str, Array], inputs: Array) -> Array:
     """Return what the cells say after each step, (batch, steps, HIDDEN), of inputs (batch, steps, INPUTS)."""
     import jax
     import jax.numpy as jnp
@@ -316,7 +338,7 @@ def recurrent(weights: Any, inputs: Any) -> Any:
     from_said, from_seen = weights["gates"][:, :HIDDEN].T, weights["gates"][:, HIDDEN:].T
     given = (inputs @ from_seen + weights["gates_bias"]).transpose(1, 0, 2)
 
-    def one(state: Any, given: Any) -> Any:
+    def one(state: tuple[Array, Array], given: Array) -> tuple[tuple[Array, Array], Array]:
         cell, said = state
         gates = given + said @ from_said
         admit, keep, tell = jnp.split(jax.nn.sigmoid(gates[:, : 3 * HIDDEN]), 3, axis=1)
@@ -328,8 +350,8 @@ def recurrent(weights: Any, inputs: Any) -> Any:
     return jax.lax.scan(one, (rest, rest), given, unroll=4)[1].transpose(1, 0, 2)
 
 
-def decoded(weights: Any, said: Any, seen: Any) -> Any:
-    """Return quantiles (..., times, LEVELS) from what the cells said (..., HIDDEN); `Seen`, axes turned."""
+def decoded(weights: Mapping[str, Array], said: Array, seen: Mapping[str, Array]) -> Array:
+    """Return quantiles (..., times, LEVELS) from what the cells said (..., HIDDEN) and `Seen`, turned."""
     import jax
     import jax.numpy as jnp
 
@@ -337,7 +359,8 @@ def decoded(weights: Any, said: Any, seen: Any) -> Any:
     middle = seen["ahead"] @ weights["decoder_ahead"].T + seen["knots"] @ weights["decoder_knots"].T
     out = jax.nn.relu(middle + always[..., None, :]) @ weights["outputs"].T + weights["outputs_bias"]
     shares = jax.nn.softmax(out[..., :ANCHORS], axis=-1)
-    moves = jnp.concatenate((out[..., ANCHORS : ANCHORS + 1], jax.nn.softplus(out[..., ANCHORS + 1 :])), axis=-1)
+    shift, steps = out[..., ANCHORS : ANCHORS + 1], jax.nn.softplus(out[..., ANCHORS + 1 :])
+    moves = jnp.concatenate((shift, steps), axis=-1)
     found = moves @ ladder_of_steps().T * seen["scale"][..., None, None]
     found += (shares[..., :CONSTANT_ANCHORS] * seen["constants"]).sum(axis=-1, keepdims=True)
     return found + shares[..., CONSTANT_ANCHORS:] @ seen["ladders"]

@@ -30,7 +30,7 @@ is made as if the medians of those before had come true."""
 
 
 class Fracast:
-    """A plug-in that answers from the panel alone, with nothing to fit; slow: a quarter second per series and day."""
+    """Answers from the panel alone, with nothing to fit; a day of one series takes it a quarter second."""
 
     def __init__(self, *, seed: int) -> None:
         """Load the network with the weights in its package; nothing is drawn from ``seed``.
