@@ -30,7 +30,7 @@ CONTEXT_SECONDS: Final = 8 * DAY_SECONDS
 """How much history a cold start reads: a week of days, and the one that is asked about."""
 CONTEXT_STEPS: Final = 96
 """How many of its last steps the recurrent part reads; training warms up as long."""
-SERIES_AT_ONCE: Final = 512
+SERIES_AT_ONCE: Final = 1024
 """How many series are read at once: what a step touches stays in the cache."""
 
 
@@ -77,6 +77,7 @@ class Lstm:
             InputError: it was trained on another step.
 
         """
+        self._trained(panel.step_seconds)
         steps = np.arange(1, horizon_steps + 1)
         series = len(panel.names)
         found = np.empty((memory_of.LEVELS, horizon_steps, series), dtype=np.float32)

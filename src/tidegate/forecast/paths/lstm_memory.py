@@ -7,8 +7,8 @@ nothing here can look ahead. Arrays are (..., series): a step is a few operation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,10 @@ RECENT_SECONDS: Final = 2 * HOUR_SECONDS
 """How far back the recent quantiles look."""
 USUAL_DAYS: Final = 7
 """The usual value of a time of day is the mean of the first days and fades with this many days after."""
+WEEK_DAYS: Final = 7
+"""Days whose samples are kept by time of day."""
+BESIDE_SECONDS: Final = 900
+"""Quantiles of a time of day over the week's days are of this much before and after it, too."""
 AROUND_SECONDS: Final = 1_800
 """Usual values are smoothed over this much before and after a time of day."""
 SCALE_MIN: Final = np.float32(0.001)
@@ -49,7 +53,7 @@ INPUTS: Final = 20
 """How many numbers the recurrent part sees at each step."""
 STANDING: Final = 21
 """How many numbers the outputs see once, whatever the horizon."""
-AHEAD: Final = 6
+AHEAD: Final = 11
 """How many numbers the outputs see of each time ahead."""
 LEVELS: Final = PATH_LEVELS.size
 
@@ -73,6 +77,8 @@ class Memory:
     """(averages, series) the fading weights of the sums."""
     day: NDArray[np.float32]
     """(slots, series) the latest sample at each time of day; NaN before any."""
+    week: NDArray[np.float32]
+    """(days, slots, series) the latest sample at each time of day, of each weekday; NaN before any."""
     usual: NDArray[np.float32]
     """(slots, series) the usual sample at each time of day; NaN before any."""
     days: NDArray[np.uint8]
@@ -84,6 +90,15 @@ class Memory:
     def slots(self) -> int:
         """How many steps a day has."""
         return int(self.day.shape[0])
+
+    def of(self, some: slice) -> Memory:
+        """Return the memory of some of the series; it is the same memory, not a copy."""
+        views: dict[str, Any] = {
+            name: array[..., some]
+            for name in self.__slots__
+            if isinstance(array := getattr(self, name), np.ndarray)
+        }
+        return replace(self, **views)
 
     def slot(self, steps_ahead: int = 0) -> int:
         """Return the time of day, in slots, of the step that ends ``steps_ahead`` after the last sample."""
@@ -103,6 +118,7 @@ def fresh(series: int, *, step_seconds: int, end_seconds: int) -> Memory:
         sums=np.zeros((averages, series), dtype=np.float32),
         weights=np.zeros((averages, series), dtype=np.float32),
         day=np.full((slots, series), np.nan, dtype=np.float32),
+        week=np.full((WEEK_DAYS, slots, series), np.nan, dtype=np.float32),
         usual=np.full((slots, series), np.nan, dtype=np.float32),
         days=np.zeros((slots, series), dtype=np.uint8),
         week_quantiles=np.full((LEVELS, series), np.nan, dtype=np.float32),
@@ -146,6 +162,8 @@ def _remember_the_day(memory: Memory, slot: int, value: NDArray[np.float32], her
     usual = np.where(days == 0, value, usual + (value - usual) * share)
     np.copyto(memory.usual[slot], usual, where=here)
     np.copyto(memory.day[slot], value, where=here)
+    weekday = memory.end_seconds // memory.step_seconds // memory.slots % WEEK_DAYS
+    np.copyto(memory.week[weekday, slot], value, where=here)
     memory.days[slot] += here & (days < USUAL_DAYS)
     if slot == 0:
         today = day_quantiles(memory)
@@ -190,13 +208,17 @@ def recent_quantiles(memory: Memory) -> NDArray[np.float32]:
 
 def _quantiles(values: NDArray[np.float32], fallback: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the quantiles (levels, series) of the rows of ``values``, interpolated between ranks."""
-    lanes = np.where(np.isnan(values), fallback, values).T.copy()
-    lanes.sort(axis=1)
-    rank = PATH_LEVELS * np.float32(values.shape[0] - 1)
+    return _ranked(np.where(np.isnan(values), fallback, values).T.copy()).T.copy()
+
+
+def _ranked(lanes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the quantiles (..., levels) of the last axis of ``lanes``, which it sorts."""
+    lanes.sort(axis=-1)
+    rank = PATH_LEVELS * np.float32(lanes.shape[-1] - 1)
     low = rank.astype(np.intp)
-    high = np.minimum(low + 1, values.shape[0] - 1)
-    found = lanes[:, low] + (lanes[:, high] - lanes[:, low]) * (rank - low)
-    return np.ascontiguousarray(found.T.astype(np.float32))
+    below, above = lanes[..., low], lanes[..., np.minimum(low + 1, lanes.shape[-1] - 1)]
+    found: NDArray[np.float32] = below + (above - below) * (rank - low)
+    return found
 
 
 def inputs(memory: Memory) -> NDArray[np.float32]:
@@ -254,25 +276,56 @@ def standing(
     return found
 
 
-def ahead(memory: Memory, steps: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return yesterday's, the usual and the smoothed usual value at times ahead, and what outputs see.
+class Ahead(NamedTuple):
+    """What is known of times ahead: of the same times of day before."""
 
-    ``steps`` (times,) counts from 1, the next sample; the results are (3, times, series) in shares and
-    (AHEAD, times, series).
-    """
+    values: NDArray[np.float32]
+    """(4, times, series) yesterday's, the usual, the smoothed usual and the median sample, in shares."""
+    ladder: NDArray[np.float32]
+    """(levels, times, series) quantiles over the days of a week, in shares."""
+    seen: NDArray[np.float32]
+    """(AHEAD, times, series) what outputs see of it."""
+
+
+def ahead(memory: Memory, steps: NDArray[np.intp]) -> Ahead:
+    """Return what is known of times ahead; ``steps`` (times,) counts from 1, the next sample."""
     known = averages(memory)
     spread, last, level = scale(known), memory.last, known[DAY]
     slots = (memory.slot() + steps) % memory.slots
     usual = np.where(np.isnan(memory.usual), level, memory.usual)
     beside = AROUND_SECONDS // memory.step_seconds
     around = (slots[:, None] + np.arange(-beside, beside + 1)) % memory.slots
-    values = np.stack([_or(memory.day[slots], level), usual[slots], usual[around].mean(axis=1)])
-    seen_of = np.empty((AHEAD, *values.shape[1:]), dtype=np.float32)
-    seen_of[:3] = (values - last) / spread
-    seen_of[3] = (usual[around].max(axis=1) - last) / spread
-    seen_of[4] = (values[1] - usual[around].min(axis=1)) / spread
-    seen_of[5] = (values[2] + known[OFF] - last) / spread
-    return values.astype(np.float32, copy=False), np.arcsinh(seen_of, out=seen_of)
+    median, ladder = _of_the_week(memory, slots, usual)
+    values = np.empty((4, steps.size, last.size), dtype=np.float32)
+    values[0], values[1] = _or(memory.day[slots], level), usual[slots]
+    values[2] = usual[around].mean(axis=1)
+    values[3] = median
+    seen_of = np.empty((AHEAD, steps.size, last.size), dtype=np.float32)
+    seen_of[:4] = (values - last) / spread
+    seen_of[4] = (usual[around].max(axis=1) - last) / spread
+    seen_of[5] = (values[1] - usual[around].min(axis=1)) / spread
+    seen_of[6] = (values[2] + known[OFF] - last) / spread
+    seen_of[7:] = (ladder[[0, 4, 8, 10]] - last) / spread
+    return Ahead(values=values, ladder=ladder, seen=np.arcsinh(seen_of, out=seen_of))
+
+
+def _of_the_week(
+    memory: Memory, slots: NDArray[np.intp], usual: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what a week's days held at some times of day: medians (times, series), and quantiles.
+
+    The quantiles (levels, times, series) are of what was within `BESIDE_SECONDS`, too; ``usual`` stands
+    for what is missing.
+
+    Each series' week is turned once so that a window is one stretch of memory, then sorted.
+    """
+    beside = BESIDE_SECONDS // memory.step_seconds
+    week = np.where(np.isnan(memory.week), usual, memory.week).transpose(2, 1, 0).copy()
+    own = np.sort(week[:, slots], axis=2)[:, :, WEEK_DAYS // 2]
+    around = (np.arange(memory.slots + 2 * beside) - beside) % memory.slots
+    turned = week[:, around].reshape(week.shape[0], -1)
+    windows = np.lib.stride_tricks.sliding_window_view(turned, (2 * beside + 1) * WEEK_DAYS, axis=1)
+    return own.T, _ranked(windows[:, slots * WEEK_DAYS]).transpose(2, 1, 0)
 
 
 def _or(values: NDArray[np.float32], fallback: NDArray[np.float32]) -> NDArray[np.float32]:

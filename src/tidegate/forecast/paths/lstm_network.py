@@ -31,10 +31,10 @@ DECODER: Final = 64
 """Width of the layer between the recurrent part and the outputs."""
 KNOT_SECONDS: Final = (300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200, 57600, 86400)
 """Horizons that have an embedding of their own; between them it is interpolated, in log time."""
-CONSTANT_ANCHORS: Final = 7
+CONSTANT_ANCHORS: Final = 8
 """Last sample; average of an hour, of six; yesterday's, usual, smoothed usual value; the last of them plus
 how far the series is off it."""
-LADDER_ANCHORS: Final = 3
+LADDER_ANCHORS: Final = 4
 """Quantiles of the last two hours, of the day, of the week's days."""
 ANCHORS: Final = CONSTANT_ANCHORS + LADDER_ANCHORS
 OUTPUTS: Final = ANCHORS + LEVELS
@@ -50,6 +50,8 @@ SHAPES: Final[Mapping[str, tuple[int, ...]]] = {
     "decoder_standing": (DECODER, HIDDEN + STANDING),
     "decoder_ahead": (DECODER, AHEAD),
     "decoder_knots": (DECODER, len(KNOT_SECONDS)),
+    "middle": (DECODER, DECODER),
+    "middle_bias": (DECODER,),
     "outputs": (OUTPUTS, DECODER),
     "outputs_bias": (OUTPUTS,),
 }
@@ -124,7 +126,9 @@ class Seen(NamedTuple):
     constants: NDArray[np.float32]
     """(CONSTANT_ANCHORS, times, series) in shares."""
     ladders: NDArray[np.float32]
-    """(LADDER_ANCHORS, levels, series) in shares."""
+    """(LADDER_ANCHORS - 1, levels, series) in shares."""
+    ladder: NDArray[np.float32]
+    """(levels, times, series) in shares."""
     scale: NDArray[np.float32]
     """(series,) in shares."""
 
@@ -134,20 +138,21 @@ def look(memory: Memory, steps: NDArray[np.intp]) -> Seen:
     known = memory_of.averages(memory)
     recent, day = memory_of.recent_quantiles(memory), memory_of.day_quantiles(memory)
     week = np.where(np.isnan(memory.week_quantiles), day, memory.week_quantiles)
-    values, seen_of = memory_of.ahead(memory, steps)
-    constants = np.empty((CONSTANT_ANCHORS, *values.shape[1:]), dtype=np.float32)
+    later = memory_of.ahead(memory, steps)
+    constants = np.empty((CONSTANT_ANCHORS, *later.values.shape[1:]), dtype=np.float32)
     constants[0] = memory.last
     constants[1], constants[2] = known[memory_of.HOUR], known[memory_of.QUARTER]
-    constants[3:6] = values
-    constants[6] = values[2] + known[memory_of.OFF]
+    constants[3:7] = later.values
+    constants[7] = later.values[2] + known[memory_of.OFF]
     # Beyond a day, what is seen of a time ahead is that of the same time in the coming day.
     seconds = np.minimum(steps * memory.step_seconds, DAY_SECONDS).astype(np.float32)
     return Seen(
         standing=memory_of.standing(memory, recent, day, week),
-        ahead=seen_of,
+        ahead=later.seen,
         knots=knots_of(seconds),
         constants=constants,
         ladders=np.stack((recent, day, week)),
+        ladder=later.ladder,
         scale=memory_of.scale(known),
     )
 
@@ -160,7 +165,10 @@ def decode(weights: Weights, said: NDArray[np.float32], seen: Seen) -> NDArray[n
     middle += always[:, None]
     middle += (weights["decoder_knots"] @ seen.knots)[:, :, None]
     np.maximum(middle, 0, out=middle)
-    out = weights["outputs"] @ middle.reshape(DECODER, -1)
+    middle = weights["middle"] @ middle.reshape(DECODER, -1)
+    middle += weights["middle_bias"][:, None]
+    np.maximum(middle, 0, out=middle)
+    out = weights["outputs"] @ middle
     out += weights["outputs_bias"][:, None]
     out = out.reshape(OUTPUTS, times, series)
     shares = out[:ANCHORS]
@@ -168,11 +176,13 @@ def decode(weights: Weights, said: NDArray[np.float32], seen: Seen) -> NDArray[n
     np.exp(shares, out=shares)
     shares /= shares.sum(axis=0)
     steps = out[ANCHORS + 1 :]
-    np.logaddexp(steps, 0, out=steps)
+    # log(1 + exp): numpy's logaddexp and log1p are several times slower; beyond 20 it is its argument.
+    np.copyto(steps, np.log(np.exp(np.minimum(steps, 20)) + 1), where=steps < 20)
     moves = (ladder_of_steps() @ out[ANCHORS:].reshape(LEVELS, -1)).reshape(LEVELS, times, series)
     moves *= seen.scale
     moves += (shares[:CONSTANT_ANCHORS] * seen.constants).sum(axis=0)
-    for share, ladder in zip(shares[CONSTANT_ANCHORS:], seen.ladders, strict=True):
+    moves += shares[-1] * seen.ladder
+    for share, ladder in zip(shares[CONSTANT_ANCHORS:-1], seen.ladders, strict=True):
         moves += share * ladder[:, None]
     return moves
 
@@ -181,19 +191,10 @@ def quantiles(
     weights: Weights, memory: Memory, recurrent: Recurrent, steps: NDArray[np.intp]
 ) -> NDArray[np.float32]:
     """Return quantiles (levels, times, series) in 0..1; of a series nothing is known of, 0 to 1 evenly."""
-    seen = look(memory, steps)
-    found = np.empty((LEVELS, *seen.ahead.shape[1:]), dtype=np.float32)
+    found = np.empty((LEVELS, steps.size, memory.last.size), dtype=np.float32)
     for start in range(0, found.shape[2], SERIES_AT_ONCE):
         some = slice(start, start + SERIES_AT_ONCE)
-        part = Seen(
-            standing=seen.standing[:, some],
-            ahead=seen.ahead[:, :, some],
-            knots=seen.knots,
-            constants=seen.constants[:, :, some],
-            ladders=seen.ladders[:, :, some],
-            scale=seen.scale[some],
-        )
-        found[:, :, some] = decode(weights, recurrent.said[:, some], part)
+        found[:, :, some] = decode(weights, recurrent.said[:, some], look(memory.of(some), steps))
     np.clip(found, 0, 1, out=found)
     np.maximum.accumulate(found, axis=0, out=found)  # what rounding may have crossed
     found[:, :, ~memory_of.seen(memory)] = PATH_LEVELS[:, None, None]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tidegate.forecast.paths import lstm_memory, lstm_network, lstm_training
+from tidegate.forecast.paths import lstm_lessons, lstm_memory, lstm_network, lstm_training
 from tidegate.forecast.paths.lstm import Lstm
 from tidegate.forecast.paths.lstm_training import Schedule
 from tidegate.model.errors import InputError
@@ -89,9 +89,9 @@ def test_training_reports_its_progress_and_draws_the_same_from_the_same_seed(tra
 
 
 def test_of_a_huge_panel_it_learns_from_a_bounded_part(monkeypatch):
-    monkeypatch.setattr(lstm_training, "CELLS_MAX", 3000)
-    monkeypatch.setattr(lstm_training, "SERIES_MIN", 4)
-    lessons = lstm_training.lessons_of(waves(days=25, series=40), np.random.default_rng(0))
+    monkeypatch.setattr(lstm_lessons, "CELLS_MAX", 3000)
+    monkeypatch.setattr(lstm_lessons, "SERIES_MIN", 4)
+    lessons = lstm_lessons.lessons_of(waves(days=25, series=40), np.random.default_rng(0))
     blocks, stride, series, _ = lessons.inputs.shape
     assert series == 5
     assert blocks * stride == 600
@@ -101,9 +101,9 @@ def test_what_comes_after_a_step_does_not_change_what_was_seen_at_it():
     panel = waves(days=12, series=3)
     changed = panel.shares.copy()
     changed[200:] = 0.9
-    one = lstm_training.lessons_of(panel, np.random.default_rng(0))
-    two = lstm_training.lessons_of(replace(panel, shares=changed), np.random.default_rng(0))
-    for name in ("inputs", "standing", "ahead", "constants", "ladders", "scale"):
+    one = lstm_lessons.lessons_of(panel, np.random.default_rng(0))
+    two = lstm_lessons.lessons_of(replace(panel, shares=changed), np.random.default_rng(0))
+    for name in ("inputs", "standing", "ahead", "constants", "ladders", "ladder", "scale"):
         np.testing.assert_array_equal(getattr(one, name)[:25], getattr(two, name)[:25])
     assert not np.array_equal(one.inputs, two.inputs)
 
@@ -111,6 +111,11 @@ def test_what_comes_after_a_step_does_not_change_what_was_seen_at_it():
 def test_too_short_a_history_is_refused():
     with pytest.raises(InputError, match="steps of history or more, not 48"):
         Lstm(seed=0).fit(waves(days=2, series=3))
+
+
+def test_a_panel_without_series_is_refused():
+    with pytest.raises(InputError, match="one series or more"):
+        Lstm(seed=0).fit(waves(days=12, series=0))
 
 
 def test_who_was_never_trained_says_so():
@@ -142,6 +147,7 @@ def test_numpy_says_what_jax_says():
         "knots": ahead.knots.T,
         "constants": ahead.constants.transpose(2, 1, 0),
         "ladders": ahead.ladders.transpose(2, 0, 1),
+        "ladder": ahead.ladder.transpose(2, 1, 0),
         "scale": ahead.scale,
     }
     by_jax = np.asarray(lstm_training.decoded(weights, carried.recurrent.said.T, turned))
