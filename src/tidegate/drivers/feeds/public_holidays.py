@@ -13,11 +13,13 @@ from tidegate.model.errors import InputError
 if TYPE_CHECKING:
     from tidegate.model.feed import Feed
 
-_PLACE: Final = re.compile(r"([A-Z]{2,3})(?:-([A-Za-z0-9-]{1,16}))?")
+MARKET_LETTERS: Final = 4
+"""Letters of the code of a financial market (ISO 10383), against two of a country."""
+_PLACE: Final = re.compile(r"([A-Z]{2,4})(?:-([A-Za-z0-9-]{1,16}))?")
 
 
 def read_holidays(place: str, *, zone: str = "UTC", years: tuple[int, int] = YEARS) -> tuple[Feed, ...]:
-    """Return one feed that is 1 on the public holidays of a place such as ``US`` or ``US-NY``.
+    """Return one feed that is 1 on the holidays of a place: ``US``, ``US-NY``, or a market, ``XNYS``.
 
     Days begin and end in ``zone``; nothing is known outside ``years``, first and last. Source: `holidays`.
 
@@ -38,7 +40,11 @@ def read_holidays(place: str, *, zone: str = "UTC", years: tuple[int, int] = YEA
     if named is None:
         raise unknown
     try:
-        days = holidays.country_holidays(named[1], subdiv=named[2], years=range(years[0], years[1] + 1))
+        whole = range(years[0], years[1] + 1)
+        if len(named[1]) == MARKET_LETTERS:
+            days = holidays.financial_holidays(named[1], years=whole)
+        else:
+            days = holidays.country_holidays(named[1], subdiv=named[2], years=whole)
     except (NotImplementedError, AttributeError) as error:
         raise unknown from error
     occurrences = []
