@@ -35,6 +35,10 @@ USED_MAX: Final = 8
 """Feeds that may be on at once."""
 
 
+GAIN_RATIO_MIN: Final = 0.002
+"""What saves less of the loss is not worth waiting for a file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedGain:
     """What a feed is worth to a group of series."""
@@ -100,7 +104,7 @@ class Ablation:
         for at in np.argsort(-best, kind="stable"):
             if best[at] <= 0:
                 break
-            on, again = self._add(named[at], low[at] > 0, judged.level, room=len(used) < USED_MAX)
+            on, again = self._add(named[at], low[at] > 0, judged.level, base, room=len(used) < USED_MAX)
             records[at] = self._records(named[at].name, again, base, allowed=on)
             if on.any():
                 used.append(self._learn(named[at], on))
@@ -140,12 +144,18 @@ class Ablation:
         return gain, moved, shifts
 
     def _add(
-        self, named: Named, wanted: NDArray[np.bool_], level: float, *, room: bool
+        self,
+        named: Named,
+        wanted: NDArray[np.bool_],
+        level: float,
+        base: NDArray[np.float64],
+        *,
+        room: bool,
     ) -> tuple[NDArray[np.bool_], Judged]:
         """Try a feed beside those that are on; where it still helps, it is on."""
         gain, moved, shifts = self._trial(named)
         judged = significance.judge(gain, moved, seed=self.seed, level=level)
-        on = wanted & (judged.low > 0) & room
+        on = wanted & (judged.low > 0) & (judged.gain >= GAIN_RATIO_MIN * base) & room
         self.tested += np.where(on[self.group], shifts, 0)
         return on, judged
 

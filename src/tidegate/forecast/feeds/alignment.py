@@ -27,8 +27,11 @@ LAGS_SECONDS: Final = (0, 900, 1_800, HOUR_SECONDS, 3 * HOUR_SECONDS)
 """How long before a step the feed is looked at; where that isn't known yet, it is the last known."""
 LARGEST_SCORE: Final = np.float32(4)
 """Standardised values end here: an outlier must not carry a correction away."""
-VALUE_DOUBT_DAYS: Final = (2.0,) * (len(LAGS_SECONDS) + 2)
-"""Shrinkage of each column, as so many days of samples that say it does nothing."""
+MEAN_DAYS: Final = (1, 14)
+"""Over how many days means are taken: what a model may have got used to."""
+VALUE_DOUBT_DAYS: Final = (0.5, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0)
+"""Shrinkage of each column, as so many days of samples that say it does nothing: that a series follows the
+feed, less what it got used to, is learned soonest; that it follows it late is learned when it is plain."""
 EVENT_DOUBT_DAYS: Final = (1.0, 0.25, 2.0, 0.5, 2.0, 0.5, 2.0, 2.0, 2.0)
 """Events are rare: that a day becomes one of rest is learned from one, any other shape from several."""
 
@@ -128,24 +131,26 @@ def _of_one(
 
 
 def _of_values(feed: Feed, panel: Panel, origins: NDArray[np.int64], leads: NDArray[np.int64]) -> Features:
-    """Return the value at each lag, the last known and the mean of a day, standardised by what was known."""
+    """Return the value at each lag, the last known and means, standardised by what was known."""
     now = panel.start_seconds + origins * panel.step_seconds
     last = known_at(feed, now, now[:, None])
     targets = _middles(panel, origins, leads)
-    columns = []
-    for lag in LAGS_SECONDS:
-        there = known_at(feed, now, targets - lag)
-        columns.append(np.where(np.isnan(there), last, there))
-    columns.append(np.broadcast_to(last, targets.shape))
+    guess, *late = (_or_last(known_at(feed, now, targets - lag), last) for lag in LAGS_SECONDS)
     past = known_then(feed, _ends(panel))
     day = max(1, round(DAY_SECONDS / panel.step_seconds))
-    columns.append(np.broadcast_to(_means(past, origins, day)[:, None], targets.shape))
+    of_day, used_to = (_means(past, origins, days * day)[:, None] for days in MEAN_DAYS)
     mean, spread = _mean_and_spread(past, origins)
+    level = guess - mean[:, None]
+    columns = [guess - used_to, level, *(other - guess for other in (*late, last, of_day))]
     values = np.stack(columns, axis=-1)[:, :, None, :]
     known = ~np.isnan(values).any(axis=-1) & (spread > 0)[:, None, None]
     scale = np.where(spread > 0, spread, 1)[:, None, None, None]
-    scores = np.clip((values - mean[:, None, None, None]) / scale, -LARGEST_SCORE, LARGEST_SCORE)
+    scores = np.clip(values / scale, -LARGEST_SCORE, LARGEST_SCORE)
     return Features(values=np.where(known[..., None], scores, 0).astype(np.float32), known=known)
+
+
+def _or_last(there: NDArray[np.float32], last: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(np.isnan(there), last, there)
 
 
 def _of_events(

@@ -84,6 +84,8 @@ def solve(
     shrink = RIDGE_RATIO * np.diagonal(own, axis1=-2, axis2=-1) + prior + 1e-6
     found = np.linalg.solve(left + shrink[..., None] * np.eye(own.shape[-1]), target[..., None])
     of_controls = np.zeros_like(shared[..., 0]) if is_event else (shared @ found)[..., 0]
+    # A feed is centred already; that it was low all the while it taught is no reason to expect it low.
+    of_controls[..., 0] = 0
     return Coefficients(of_feed=found[..., 0].astype(np.float32), of_controls=of_controls.astype(np.float32))
 
 

@@ -40,8 +40,9 @@ SCALE_MIN: Final = np.float32(0.002)
 """Errors below this share of capacity are as good as none."""
 LARGEST_ERROR: Final = np.float32(6)
 """Errors end at so many of a series' usual: one spike must not teach a feed."""
-CONTROLS: Final = 11
-"""What needs no feed to be known: time of day and week, the forecast itself, its last error."""
+CONTROLS: Final = 13
+"""What needs no feed to be known: time of day and week, of what is forecast and of when, the forecast
+itself, its last error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,6 +151,8 @@ def controls(
         out[..., 2 + 2 * wave] = np.cos(turn)[:, :, None]
     turn = 2 * np.pi * middle / (7 * DAY_SECONDS)
     out[..., 7], out[..., 8] = np.sin(turn)[:, :, None], np.cos(turn)[:, :, None]
+    turn = 2 * np.pi * (panel.start_seconds + origins * step) / DAY_SECONDS
+    out[..., 11], out[..., 12] = np.sin(turn)[:, None, None], np.cos(turn)[:, None, None]
     last = panel.shares[origins - 1]
     hour = max(1, HOUR_SECONDS // step)
     recent = panel.shares[np.maximum(origins[:, None] - 1 - np.arange(hour), 0)]

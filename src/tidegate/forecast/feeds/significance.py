@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 RESAMPLES: Final = 1_000
 FALSE_RATIO: Final = 0.05
 """Of what is said to help, so much may not."""
-WEIGHT_MIN: Final = 3.0
+WEIGHT_MIN: Final = 4.0
 """A feed that spoke in fewer blocks, counted by how far it moved the paths in each, is not judged."""
 _NORMAL: Final = NormalDist()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,6 +99,7 @@ def days_of(name, days, *, start=START, issued=0):
     )
 
 
-@pytest.fixture
-def base():
-    return TimeOfDay()
+@pytest.fixture(scope="session")
+def made():
+    """What the tests make their worlds of."""
+    return SimpleNamespace(TimeOfDay=TimeOfDay, fleet=fleet, measured=measured, days_of=days_of, START=START)
