@@ -141,7 +141,8 @@ def _of_values(feed: Feed, panel: Panel, origins: NDArray[np.int64], leads: NDAr
     of_day, used_to = (_means(past, origins, days * day)[:, None] for days in MEAN_DAYS)
     mean, spread = _mean_and_spread(past, origins)
     level = guess - mean[:, None]
-    columns = [guess - used_to, level, *(other - guess for other in (*late, last, of_day))]
+    others: tuple[NDArray[np.floating], ...] = (*late, last, of_day)
+    columns = [guess - used_to, level, *(other - guess for other in others)]
     values = np.stack(columns, axis=-1)[:, :, None, :]
     known = ~np.isnan(values).any(axis=-1) & (spread > 0)[:, None, None]
     scale = np.where(spread > 0, spread, 1)[:, None, None, None]

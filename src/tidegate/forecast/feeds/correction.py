@@ -30,7 +30,8 @@ class Coefficients:
     of_feed: NDArray[np.float32]
     """(groups, buckets, columns)."""
     of_controls: NDArray[np.float32]
-    """(groups, buckets, `CONTROLS`) what of it is known without the feed; 0 for events."""
+    """(groups, buckets, `CONTROLS`) what the model has taken in of it already, as far as the regression finds
+    so: a model that follows its last error needs less of a feed, one that doesn't, all. 0 for events."""
 
 
 def gram(
@@ -76,16 +77,20 @@ def solve(
     feed = slice(CONTROLS, -1)
     known, cross = sums[..., :CONTROLS, :CONTROLS], sums[..., :CONTROLS, feed]
     own, told = sums[..., feed, feed], sums[..., feed, -1]
-    eye = np.eye(CONTROLS)
-    shared = np.linalg.solve(known + (CONTROL_RIDGE * count + 1e-6)[..., None, None] * eye, cross)
+    ridge = (CONTROL_RIDGE * count + 1e-6)[..., None, None] * np.eye(CONTROLS)
+    shared = np.linalg.solve(known + ridge, cross)
     left = own - np.swapaxes(cross, -1, -2) @ shared
     target = told - (np.swapaxes(shared, -1, -2) @ sums[..., :CONTROLS, -1:])[..., 0]
     prior = np.array(doubt_days) * (count / max(days, 1.0))[..., None]
     shrink = RIDGE_RATIO * np.diagonal(own, axis1=-2, axis2=-1) + prior + 1e-6
     found = np.linalg.solve(left + shrink[..., None] * np.eye(own.shape[-1]), target[..., None])
-    of_controls = np.zeros_like(shared[..., 0]) if is_event else (shared @ found)[..., 0]
-    # A feed is centred already; that it was low all the while it taught is no reason to expect it low.
-    of_controls[..., 0] = 0
+    if is_event:
+        of_controls = np.zeros_like(shared[..., 0])
+    else:
+        expected = (shared @ found)[..., 0]
+        rest = sums[..., :CONTROLS, -1] - (cross @ found)[..., 0]
+        taken_in = -np.linalg.solve(known + ridge, rest[..., None])[..., 0]
+        of_controls = np.clip(taken_in, np.minimum(expected, 0), np.maximum(expected, 0))
     return Coefficients(of_feed=found[..., 0].astype(np.float32), of_controls=of_controls.astype(np.float32))
 
 

@@ -1,8 +1,8 @@
 """Whether gains measured in blocks of time are more than chance, among many that were looked at.
 
-Sources: ratio estimators, Cochran 1977, Sampling Techniques 6; block bootstrap, Kuensch 1989 (circular: Politis and Romano 1992); choice among many, Benjamini and
-Hochberg 1995, with intervals that keep their promise for what was chosen, Benjamini and Yekutieli 2005;
-quantiles of Student's t, Wallace 1959.
+Sources: ratio estimators, Cochran 1977, Sampling Techniques 6; block bootstrap, Kuensch 1989 (circular:
+Politis and Romano 1992); choice among many, Benjamini and Hochberg 1995, with intervals that keep their promise for
+what was chosen, Benjamini and Yekutieli 2005; quantiles of Student's t, Wallace 1959.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NORMAL: Final = NormalDist()
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Judged:
-    """Gains and their intervals, (pairs,) each; 0 where a pair wasn't judged."""
+    """Gains and their intervals, (pairs,) each; an interval holds 0 where too little was said to judge."""
 
     gain: NDArray[np.float64]
     low: NDArray[np.float64]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
 import numpy as np
 
 from tidegate.forecast.feeds import correction
@@ -20,6 +21,9 @@ from tidegate.forecast.feeds.samples import (
     rest_day,
 )
 from tidegate.forecast.windows import HOUR_SECONDS
+from tidegate.model.columns import part_of, prefixed, under
+from tidegate.model.errors import InputError
+from tidegate.model.feed import FeedKind  # noqa: TC001 - msgspec reads it when it runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,3 +115,62 @@ class WithFeeds:
                 one = correction.shift(used.coefficients, told, known, bucket=bucket, group=group)[0]
                 total += np.clip(one, -LARGEST_ERROR, LARGEST_ERROR)
         return total * scale
+
+    def state(self) -> Mapping[str, NDArray[np.generic]]:
+        """Return what was learned of feeds, and of the model where it can be saved."""
+        told = _Told(
+            gains=list(self._gains),
+            used=[(used.name, used.kind) for used in self._used],
+            names=list(self._known),
+        )
+        named: dict[str, NDArray[np.generic]] = {
+            "told": np.frombuffer(msgspec.json.encode(told), dtype=np.uint8),
+            "group": np.array([group for group, _ in self._known.values()], dtype=np.int64),
+            "scale": np.array([scale for _, scale in self._known.values()], dtype=np.float32),
+        }
+        for at, used in enumerate(self._used):
+            named[f"{at}.on"] = used.on
+            named[f"{at}.of_feed"] = used.coefficients.of_feed
+            named[f"{at}.of_controls"] = used.coefficients.of_controls
+        base = self._base.state() if hasattr(self._base, "state") else {}
+        return prefixed("feeds", named) | prefixed("base", base)
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from what `state` returned.
+
+        Raises:
+            InputError: something is missing or is of another shape.
+
+        """
+        mine = under(state, "feeds")
+        try:
+            told = msgspec.json.decode(part_of(mine, "told").astype(np.uint8).tobytes(), type=_Told)
+        except msgspec.MsgspecError as error:
+            raise InputError("the saved state of feeds can't be read; start without saved state") from error
+        group, scale = part_of(mine, "group"), part_of(mine, "scale")
+        if group.size != len(told.names) or scale.size != len(told.names):
+            raise InputError("the saved state of feeds is not of one piece; start without saved state")
+        used = tuple(
+            Used(
+                name=name,
+                kind=kind,
+                on=part_of(mine, f"{at}.on").astype(np.bool_),
+                coefficients=correction.Coefficients(
+                    of_feed=part_of(mine, f"{at}.of_feed").astype(np.float32),
+                    of_controls=part_of(mine, f"{at}.of_controls").astype(np.float32),
+                ),
+            )
+            for at, (name, kind) in enumerate(told.used)
+        )
+        if hasattr(self._base, "restore"):
+            self._base.restore(under(state, "base"))
+        self._gains, self._used = tuple(told.gains), used
+        self._known = {name: (int(group[at]), np.float32(scale[at])) for at, name in enumerate(told.names)}
+
+
+class _Told(msgspec.Struct):
+    """What of the state is text."""
+
+    gains: list[FeedGain]
+    used: list[tuple[str, FeedKind]]
+    names: list[str]

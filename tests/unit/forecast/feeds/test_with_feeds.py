@@ -1,4 +1,4 @@
-"""Feeds that help are found, those that don't are off, none sees the future, and a dead one breaks nothing."""
+"""Feeds that help are found, others are off, none sees the future, and a dead one breaks nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tidegate.forecast.feeds import WithFeeds
+from tidegate.model.errors import InputError
 from tidegate.model.feed import FeedKind
 
 DAY = 86_400
@@ -132,7 +133,8 @@ def test_the_paths_get_better_for_it(made, fitted, world):
             [np.abs(model.paths(now, PER_DAY).quantiles[4] - came).mean(axis=0) for model in (plain, fitted)]
         )
     without, with_them = np.mean(losses, axis=0)
-    assert (with_them[:6] < 0.9 * without[:6]).all()
+    assert (with_them[:3] < 0.85 * without[:3]).all()
+    assert (with_them[3:6] < 0.95 * without[3:6]).all()
     assert (with_them[6:9] < without[6:9]).all()
     np.testing.assert_array_equal(with_them[9:], without[9:])
 
@@ -233,21 +235,50 @@ def test_odd_panels_are_answered(made, world, what):
     assert not np.isnan(paths.quantiles).any()
 
 
-@pytest.mark.parametrize("step", [60, 300, 3_600])
-def test_other_steps(made, step):
-    days = 9 if step == 60 else 14
-    panel = made.fleet(series=2, days=days, step_seconds=step, seed=4)
-    queue = np.random.default_rng(5).normal(size=panel.steps + 1)
+@pytest.mark.parametrize(("step", "late_seconds"), [(60, 1_800), (300, 1_800), (3_600, 3_600)])
+def test_other_steps(made, step, late_seconds):
+    panel = made.fleet(series=2, days=10 if step == 60 else 21, step_seconds=step, seed=4)
+    late = late_seconds // step
+    width = max(1, 1_800 // step)
+    queue = np.convolve(
+        np.random.default_rng(5).normal(size=panel.steps + 9), np.ones(width) / width**0.5, "same"
+    )
     shares = panel.shares.copy()
-    shares += (0.08 * queue[: panel.steps, None]).astype(np.float32)
-    feed = made.measured("queue", queue[:-1], every=step)
-    # As a step ends, its queue is known since it began: of use to no forecast, as it does not last.
-    model = WithFeeds(made.TimeOfDay(), seed=0, horizon_seconds=12 * step)
+    shares[late:] += (0.1 * queue[: panel.steps - late, None]).astype(np.float32)
+    # The queue of a step is measured as the step ends, and felt so much later.
+    feed = made.measured("queue", queue, every=step, start=made.START + step)
+    model = WithFeeds(made.TimeOfDay(), seed=0)
     model.fit(replace(panel, shares=np.clip(shares, 0, 1), feeds=(feed,)))
-    assert not any(gain.on for gain in model.gains)
+    assert all(gain.on for gain in model.gains)
 
 
 def test_the_model_is_fitted_on_what_lies_before_the_first_origin_and_then_on_all(made, world):
     base = made.TimeOfDay()
     WithFeeds(base, horizon_seconds=DAY).fit(world)
     assert base.fits == [14 * PER_DAY, DAYS * PER_DAY]
+
+
+def test_what_was_learned_can_be_stored(made, world, fitted):
+    other = WithFeeds(made.TimeOfDay())
+    other.restore({name: array.copy() for name, array in fitted.state().items()})
+    assert other.gains == fitted.gains
+    np.testing.assert_array_equal(other.paths(world, 12).quantiles, fitted.paths(world, 12).quantiles)
+    fresh = WithFeeds(made.TimeOfDay())
+    fresh.restore(WithFeeds(made.TimeOfDay()).state())
+    assert fresh.gains == ()
+
+
+@pytest.mark.parametrize("lost", ["feeds.told", "feeds.scale", "feeds.0.on"])
+def test_a_state_that_lacks_something_is_refused_and_changes_nothing(made, fitted, lost):
+    state = {name: array for name, array in fitted.state().items() if name != lost}
+    other = WithFeeds(made.TimeOfDay())
+    with pytest.raises(InputError, match=f"lacks '{lost.removeprefix('feeds.')}'"):
+        other.restore(state)
+    assert other.gains == ()
+
+
+def test_a_state_of_other_bytes_is_refused(made, fitted):
+    with pytest.raises(InputError, match="can't be read"):
+        WithFeeds(made.TimeOfDay()).restore(
+            dict(fitted.state()) | {"feeds.told": np.arange(9, dtype=np.uint8)}
+        )
