@@ -40,9 +40,9 @@ SCALE_MIN: Final = np.float32(0.002)
 """Errors below this share of capacity are as good as none."""
 LARGEST_ERROR: Final = np.float32(6)
 """Errors end at so many of a series' usual: one spike must not teach a feed."""
-CONTROLS: Final = 13
+CONTROLS: Final = 14
 """What needs no feed to be known: time of day and week, of what is forecast and of when, the forecast
-itself, its last error."""
+itself, its last error, and a day of rest, which on any day may be closer to what comes than the forecast."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,13 +115,14 @@ def gather(base: PathForecaster, panel: Panel, horizon_steps: int) -> Samples | 
     error = actual - quantiles[MEDIAN]
     scale = _scale(np.where((teaches_from == 0)[:, :, None], error, np.float32(np.nan)))
     median = quantiles[MEDIAN]
+    other = rest_day(panel, origins=origins, leads=leads, median=median, scale=scale)
     return Samples(
         origins=origins,
         leads=leads,
         quantiles=quantiles,
         actual=actual,
-        controls=controls(panel, origins=origins, leads=leads, median=median, scale=scale),
-        rest_day=rest_day(panel, origins=origins, leads=leads, median=median, scale=scale),
+        controls=controls(panel, origins=origins, leads=leads, median=median, rest_day=other, scale=scale),
+        rest_day=other,
         scale=scale,
         tested_in=tested_in,
         teaches_from=teaches_from,
@@ -135,11 +136,13 @@ def controls(
     origins: NDArray[np.int64],
     leads: NDArray[np.int64],
     median: NDArray[np.float32],
+    rest_day: NDArray[np.float32],
     scale: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Return what needs no feed to be known, (origins, leads, series, `CONTROLS`), of order one.
 
-    ``median`` (origins, leads, series) is the forecast, its first lead one step ahead.
+    ``median`` (origins, leads, series) is the forecast, its first lead one step ahead; ``rest_day`` is what
+    `rest_day` returns.
     """
     step = panel.step_seconds
     middle = panel.start_seconds + (origins[:, None] + leads) * step - step / 2
@@ -161,6 +164,7 @@ def controls(
     mean = np.where(seen.any(axis=1), mean, median[:, 0])
     out[..., 9] = np.nan_to_num((last - median[:, 0]) / scale, nan=0.0)[:, None]
     out[..., 10] = (mean[:, None] - median) / scale
+    out[..., 13] = rest_day
     return np.clip(out, -LARGEST_ERROR, LARGEST_ERROR)
 
 

@@ -1,8 +1,8 @@
 """Whether gains measured in blocks of time are more than chance, among many that were looked at.
 
 Sources: ratio estimators, Cochran 1977, Sampling Techniques 6; block bootstrap, Kuensch 1989 (circular:
-Politis and Romano 1992); choice among many, Benjamini and Hochberg 1995, with intervals that keep their promise for
-what was chosen, Benjamini and Yekutieli 2005; quantiles of Student's t, Wallace 1959.
+Politis and Romano 1992); choice among many, Benjamini and Hochberg 1995, with intervals that keep their
+promise for what was chosen, Benjamini and Yekutieli 2005; quantiles of Student's t, Wallace 1959.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ class WithFeeds:
         )
         origins, leads = np.array([panel.steps]), np.arange(1, median.shape[0] + 1)
         whole = median[None]
-        known = controls(panel, origins=origins, leads=leads, median=whole, scale=scale)
         other = rest_day(panel, origins=origins, leads=leads, median=whole, scale=scale)
+        known = controls(panel, origins=origins, leads=leads, median=whole, rest_day=other, scale=scale)
         bucket = bucket_of(leads, panel.step_seconds)
         present = {(one.name, one.kind): one for one in by_name(panel.feeds)}
         total = np.zeros(median.shape, dtype=np.float32)
