@@ -10,12 +10,14 @@ from tidegate.cli import (
     doctor,
     explain,
     league,
+    models,
     plan,
     profile,
     release,
     replay,
     score,
     trace,
+    train,
     up,
 )
 
@@ -43,3 +45,5 @@ app.command("release")(release.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.add_typer(trace.app, name="trace")
+app.command("train")(train.command)
+app.add_typer(models.models_app, name="models")
