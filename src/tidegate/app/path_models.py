@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING, Final
 
 from tidegate.model.errors import InputError
@@ -29,6 +31,8 @@ class PathModel:
     """``module:Class``, below `tidegate.forecast.paths`; the class takes ``seed`` by keyword."""
     needs: str | None = None
     """The extra it needs, or None."""
+    modules: tuple[str, ...] = ()
+    """What it imports of that."""
     daily: bool = False
     """A model per series, fitted anew each day; else one for all, fitted once."""
 
@@ -39,35 +43,83 @@ PATH_MODELS: Final[Mapping[str, PathModel]] = {
     "percentile": PathModel(where="simple:Percentile"),
     "recent_peak": PathModel(where="simple:RecentPeak"),
     "profile": PathModel(where="usual:Usual"),
-    "arima": PathModel(where="statistical:Arima", needs="models", daily=True),
-    "ets": PathModel(where="statistical:Ets", needs="models", daily=True),
-    "theta": PathModel(where="statistical:Theta", needs="models", daily=True),
-    "mstl": PathModel(where="statistical:Mstl", needs="models", daily=True),
-    "prophet": PathModel(where="additive:Prophet", needs="models", daily=True),
+    "arima": PathModel(where="statistical:Arima", needs="models", modules=("statsforecast",), daily=True),
+    "ets": PathModel(where="statistical:Ets", needs="models", modules=("statsforecast",), daily=True),
+    "theta": PathModel(where="statistical:Theta", needs="models", modules=("statsforecast",), daily=True),
+    "mstl": PathModel(where="statistical:Mstl", needs="models", modules=("statsforecast",), daily=True),
+    "prophet": PathModel(where="additive:Prophet", needs="models", modules=("prophet",), daily=True),
     "ridge": PathModel(where="ridge:Ridge"),
-    "lightgbm": PathModel(where="trees:LightGbm", needs="models"),
-    "lstm": PathModel(where="lstm:Lstm", needs="learn"),
-    "fracast": PathModel(where="zero_shot:Fracast", needs="torch==2.13.0 fracast"),
+    "lightgbm": PathModel(where="trees:LightGbm", needs="models", modules=("lightgbm",)),
+    "lstm": PathModel(where="lstm:Lstm", needs="learn", modules=("jax", "optax")),
+    "fracast": PathModel(
+        where="zero_shot:Fracast", needs="torch==2.13.0 fracast", modules=("torch", "fracast")
+    ),
     "engine": PathModel(where="engine:PathEngine"),
 }
 
 
-def path_model(name: str, *, seed: int) -> PathForecaster:
+def path_model(
+    name: str, *, seed: int, engine: str = "local", processes: int | None = None
+) -> PathForecaster:
     """Make a path model by name: ours first, then plug-ins.
+
+    A model that can spread its work takes ``engine`` and ``processes`` (None: as it likes) by keyword; others
+    work where they are.
 
     Raises:
         InputError: nobody goes by that name, or what it needs is not installed.
 
     """
+    kind = _kind(name)
+    if name not in PATH_MODELS:
+        return kind(seed)
+    taken = _taken(kind)
+    given = {"engine": engine, "processes": processes}
+    return kind(seed=seed, **{word: value for word, value in given.items() if word in taken})
+
+
+def spreads(name: str) -> bool:
+    """Return whether a model can spread its work over more machines.
+
+    Raises:
+        InputError: see `path_model`.
+
+    """
+    return name in PATH_MODELS and "engine" in _taken(_kind(name))
+
+
+def is_daily(name: str) -> bool:
+    """Return whether a model learns anew each day; a plug-in says so by an attribute ``daily``.
+
+    Raises:
+        InputError: nobody goes by that name.
+
+    """
+    known = PATH_MODELS.get(name)
+    return bool(getattr(_plug_in(name), "daily", False)) if known is None else known.daily
+
+
+def _kind(name: str) -> Callable[..., PathForecaster]:
+    """Return the class of a model, or what a plug-in makes its own with."""
     known = PATH_MODELS.get(name)
     if known is None:
-        return _plug_in(name)(seed)
+        return _plug_in(name)
+    for needed in known.modules:
+        if find_spec(needed) is None:
+            raise InputError(f"model '{name}' needs {_how(known)}: {needed} is not installed")
     module, _, kind = known.where.partition(":")
     try:
-        made: PathForecaster = getattr(import_module(f"tidegate.forecast.paths.{module}"), kind)(seed=seed)
+        found: Callable[..., PathForecaster] = getattr(
+            import_module(f"tidegate.forecast.paths.{module}"), kind
+        )
     except ModuleNotFoundError as error:
         raise InputError(f"model '{name}' needs {_how(known)}: {error.name} is not installed") from error
-    return made
+    return found
+
+
+def _taken(kind: Callable[..., PathForecaster]) -> frozenset[str]:
+    """Return the names of what a constructor takes."""
+    return frozenset(signature(kind).parameters)
 
 
 def _plug_in(name: str) -> Callable[[int], PathForecaster]:

@@ -9,6 +9,7 @@ from tidegate.cli import (
     bench,
     doctor,
     explain,
+    forecast,
     league,
     models,
     plan,
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("up")(up.command)
 app.command("replay")(replay.command)
+app.command("forecast")(forecast.command)
 app.command("score")(score.command)
 app.command("explain")(explain.command)
 app.add_typer(plan.plan_app, name="plan")

@@ -19,8 +19,14 @@ from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.numbers import LEAD_MAX, checked_seed
 from tidegate.cli.policy_names import parse_policies
 from tidegate.cli.resource_names import parse_resources
-from tidegate.lab.pool import replay_all
-from tidegate.lab.replay import ReplaySettings, check, gap_closed, runs_of, with_known_capacity
+from tidegate.lab.replay import (
+    ReplaySettings,
+    check,
+    gap_closed,
+    replay_all,
+    runs_of,
+    with_known_capacity,
+)
 from tidegate.lab.series_record import check_ending, encoded, rows
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource

@@ -1,4 +1,4 @@
-"""Runs replays side by side on a process pool, with progress, and ends cleanly on Ctrl-C."""
+"""Makes independent runs side by side on a process pool, with progress, and ends cleanly on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,50 +8,51 @@ import signal
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-from tidegate.lab.replay import Run, RunResult, replay
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tidegate.lab.replay import ReplaySettings
-    from tidegate.model.trace import Trace
-
 POLL_SECONDS = 0.2
 """How often progress is read."""
+
+Given = TypeVar("Given")
+Run = TypeVar("Run")
+Result = TypeVar("Result")
 
 _worker: dict[str, Any] = {}
 """What one worker process was given at its start; empty in the parent."""
 
 
-def replay_all(
-    trace: Trace,
+def run_all(
+    work: Callable[[Given, Run, Callable[[int], None]], Result],
+    given: Given,
     runs: Sequence[Run],
-    settings: ReplaySettings,
     *,
     processes: int | None = None,
     progress: Callable[[Sequence[int]], None] = lambda _: None,
-) -> list[RunResult]:
+) -> list[Result]:
     """Make every run and return the results in the order of ``runs``.
 
-    ``progress`` gets the ticks done of each run. One process, or one run, stays in this process.
+    ``work`` is a function of a module, called with ``given`` (which every process gets once), one of the
+    runs, and where to note how much of it is done; ``progress`` gets what was noted of each run. One
+    process, or one run, stays in this process.
     """
     count = min(len(runs), processes or os.cpu_count() or 1)
     if count <= 1:
-        return _one_by_one(trace, runs, settings, progress)
+        return _one_by_one(work, given, runs, progress)
     context = multiprocessing.get_context("spawn")
     done = context.Array("q", len(runs), lock=False)
     with ProcessPoolExecutor(
-        count, mp_context=context, initializer=_start_worker, initargs=(trace, settings, done)
+        count, mp_context=context, initializer=_start_worker, initargs=(work, given, done)
     ) as pool:
         try:
             with _interrupts_held():
-                futures = [pool.submit(_replay_in_worker, at, run) for at, run in enumerate(runs)]
+                futures = [pool.submit(_run_in_worker, at, run) for at, run in enumerate(runs)]
             _follow(futures, lambda: progress(list(done)))
         except BaseException:
             _end(pool)  # before the shutdown, which forgets who they are
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
     progress(list(done))
     return [future.result() for future in futures]
@@ -59,7 +60,7 @@ def replay_all(
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while workers start: none is lost sight of, and no half-sent trace reaches one.
+    """Hold Ctrl-C back while workers start: none is lost sight of, and nothing half-sent reaches one.
 
     Workers inherit that it is blocked. That alone would not hold it back here, where threads of numpy and
     polars may take the signal, so what Python does on it waits as well.
@@ -79,24 +80,24 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _one_by_one(
-    trace: Trace,
+    work: Callable[[Given, Run, Callable[[int], None]], Result],
+    given: Given,
     runs: Sequence[Run],
-    settings: ReplaySettings,
     progress: Callable[[Sequence[int]], None],
-) -> list[RunResult]:
+) -> list[Result]:
     done = [0] * len(runs)
     results = []
     for at, run in enumerate(runs):
 
-        def note(ticks: int, at: int = at) -> None:
-            done[at] = ticks
+        def note(much: int, at: int = at) -> None:
+            done[at] = much
             progress(done)
 
-        results.append(replay(trace, run, settings, note))
+        results.append(work(given, run, note))
     return results
 
 
-def _follow(futures: Sequence[Future[RunResult]], report: Callable[[], None]) -> None:
+def _follow(futures: Sequence[Future[Any]], report: Callable[[], None]) -> None:
     """Report progress until every run is done; raises what a run raised."""
     pending = set(futures)
     while pending:
@@ -112,13 +113,13 @@ def _end(pool: ProcessPoolExecutor) -> None:
         process.terminate()
 
 
-def _start_worker(trace: Trace, settings: ReplaySettings, done: Any) -> None:  # noqa: ANN401
+def _start_worker(work: Any, given: Any, done: Any) -> None:  # noqa: ANN401
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker.update(trace=trace, settings=settings, done=done)
+    _worker.update(work=work, given=given, done=done)
 
 
-def _replay_in_worker(at: int, run: Run) -> RunResult:
-    def note(ticks: int) -> None:
-        _worker["done"][at] = ticks
+def _run_in_worker(at: int, run: Any) -> Any:  # noqa: ANN401
+    def note(much: int) -> None:
+        _worker["done"][at] = much
 
-    return replay(_worker["trace"], run, _worker["settings"], note)
+    return _worker["work"](_worker["given"], run, note)

@@ -18,6 +18,7 @@ from tidegate.drivers.simulated.fleet import Fleet, SimulatedFleet
 from tidegate.journal.nothing import NothingJournal
 from tidegate.lab.history import History
 from tidegate.lab.measures import Measures, Tally
+from tidegate.lab.pool import run_all
 from tidegate.lab.series_record import SeriesRecord, record_of
 from tidegate.learn.nothing import NothingLearner
 from tidegate.loop import Loop
@@ -200,6 +201,23 @@ def replay(
         history=None if history is None else history.of_exemplars(tally),
         series=record_of(tally, forecast),
     )
+
+
+def replay_all(
+    trace: Trace,
+    runs: Sequence[Run],
+    settings: ReplaySettings,
+    *,
+    processes: int | None = None,
+    progress: Callable[[Sequence[int]], None] = lambda _: None,
+) -> list[RunResult]:
+    """Make every run and return the results in their order; ``progress`` gets the ticks done of each."""
+    return run_all(_one_of_many, (trace, settings), runs, processes=processes, progress=progress)
+
+
+def _one_of_many(given: tuple[Trace, ReplaySettings], run: Run, progress: Callable[[int], None]) -> RunResult:
+    trace, settings = given
+    return replay(trace, run, settings, progress)
 
 
 def _replayed(

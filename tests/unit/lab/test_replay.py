@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tidegate.app.registry import POLICIES
-from tidegate.lab.pool import replay_all
 from tidegate.lab.replay import (
     ReplaySettings,
     Run,
     check,
     demand_by_time,
     replay,
+    replay_all,
     runs_of,
     with_known_capacity,
 )

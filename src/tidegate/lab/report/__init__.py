@@ -1,7 +1,8 @@
-"""The HTML report of a replay: one file that people can read without us, and without a network.
+"""The HTML reports: each one file that people can read without us, and without a network.
 
-`words` says it in sentences, `figures` draws it, `page` puts both together. What stands in the file
-depends on the results alone: no clock, no chance, so two replays of one trace give the same bytes.
+`words` says it in sentences, `figures` draws it, `page` puts both together for a replay; for models side by
+side `models_words`, `models_figures` and `models_page` do. What stands in a file depends on the results
+alone: no clock, no chance, so two replays of one trace give the same bytes.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def frontier_figure(frontier: Frontier) -> str:
             }
         ],
     }
-    return _json(traces, layout)
+    return figure_json(traces, layout)
 
 
 def _look(policy: str, plug_ins: Sequence[str]) -> Look:
@@ -157,14 +157,19 @@ def vm_figure(series: VmSeries) -> str:
             "type": "date",
             "range": [series.start_seconds * 1000, series.end_seconds * 1000],
             "hoverformat": "%a %d %b %Y %H:%M UTC",
-            "rangeselector": {"buttons": _buttons(series), "x": 0, "y": 1.02, "yanchor": "bottom"},
+            "rangeselector": {
+                "buttons": zoom_buttons(series.end_seconds - series.start_seconds),
+                "x": 0,
+                "y": 1.02,
+                "yanchor": "bottom",
+            },
         },
         "yaxis": {"title": {"text": series.unit}, "automargin": True}
         | ({"rangemode": "tozero"} if top is None else {"range": [-0.02 * top, top]}),
     }
     if series.measured_from_seconds > series.start_seconds:
         layout |= _warmup(series)
-    return _json(traces, layout)
+    return figure_json(traces, layout)
 
 
 def _forecast(series: VmSeries) -> list[go.Scatter]:
@@ -256,13 +261,12 @@ def _warmup(series: VmSeries) -> dict[str, Any]:
     }
 
 
-def _buttons(series: VmSeries) -> list[dict[str, Any]]:
-    """Return the zooms that are shorter than the trace; each shows its end."""
-    span = series.end_seconds - series.start_seconds
+def zoom_buttons(span_seconds: int) -> list[dict[str, Any]]:
+    """Return the zooms that are shorter than what is drawn; each shows its end."""
     zooms = [
         {"label": label, "count": count, "step": step, "stepmode": "backward"}
         for label, count, step in BUTTONS
-        if count * 86_400 < span
+        if count * 86_400 < span_seconds
     ]
     return [*zooms, {"label": "all", "step": "all"}]
 
@@ -272,7 +276,7 @@ def _trim(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _json(traces: Sequence[go.Scatter], layout: Mapping[str, Any]) -> str:
+def figure_json(traces: Sequence[go.Scatter], layout: Mapping[str, Any]) -> str:
     """Return a figure as JSON that may stand inside a script element."""
     clear = {"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
     figure = go.Figure(data=list(traces), layout={**clear, **layout})

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
-from plotly.offline import get_plotlyjs
 
 from tidegate.lab.report import meaning
+from tidegate.lab.report.document import capital, chart, document, explained, facts, prose
 from tidegate.lab.report.figures import frontier_figure, vm_figure
 from tidegate.lab.report.frontier import frontier_of
 from tidegate.lab.report.series import series_of
 from tidegate.lab.report.words import (
-    RESOURCE_WORDS,
     asked,
     by_preference,
     duration,
@@ -32,11 +30,7 @@ if TYPE_CHECKING:
     from tidegate.lab.history import Exemplar
     from tidegate.lab.replay import ReplaySettings, RunResult
     from tidegate.lab.report.series import VmSeries
-    from tidegate.model.resources import Resource
     from tidegate.model.trace import Trace
-
-# The browser itself keeps the promise that the file loads nothing.
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
 def report_html(trace: Trace, results: Sequence[RunResult], settings: ReplaySettings) -> str:
@@ -44,57 +38,35 @@ def report_html(trace: Trace, results: Sequence[RunResult], settings: ReplaySett
 
     ``trace`` is the one that was replayed, with known capacity; ``results`` may hold further SLAs.
     """
-    title = escape(f"Replay of {trace.name}")
-    links = [(resource.label, _capital(resource)) for resource in trace.resources]
+    title = f"Replay of {trace.name}"
+    links = [(resource.label, capital(resource)) for resource in trace.resources]
     links += [("measures", "Measures"), ("how", "How each number was made")]
     body = [
-        f"<h1>{title}</h1>",
+        f"<h1>{escape(title)}</h1>",
         *(_headline(trace, row, results, settings) for row in range(len(trace.resources))),
-        _facts(trace, settings),
+        _facts_of(trace, settings),
         "<nav>" + " ".join(f'<a href="#{to}">{text}</a>' for to, text in links) + "</nav>",
         "<noscript><p>The charts need JavaScript; every number is in the tables below.</p></noscript>",
         *(_resource(trace, row, results, settings) for row in range(len(trace.resources))),
         _measures(trace, results, settings),
         _how(results, settings),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>\n{_asset('page.css')}</style>\n"
-        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + f"\n<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n"
-    )
-
-
-def _asset(name: str) -> str:
-    return files("tidegate.lab.report").joinpath(name).read_text("utf-8")
-
-
-def _prose(text: str) -> str:
-    """Return text as HTML in which no number is torn from its percent sign."""
-    return escape(text).replace(" %", "&nbsp;%")
-
-
-def _capital(resource: Resource) -> str:
-    words = RESOURCE_WORDS[resource]
-    return words[0].upper() + words[1:]
+    return document(title, body)
 
 
 def _headline(trace: Trace, row: int, results: Sequence[RunResult], settings: ReplaySettings) -> str:
     resource = trace.resources[row]
     first, *rest = headline(resource, row, results, settings.sla)
-    text = f"<p>{_prose(first)}</p>" + (f'<p class="soft">{_prose(" ".join(rest))}</p>' if rest else "")
-    return f'<div class="headline"><h2>{_capital(resource)}</h2>{text}</div>'
+    text = f"<p>{prose(first)}</p>" + (f'<p class="soft">{prose(" ".join(rest))}</p>' if rest else "")
+    return f'<div class="headline"><h2>{capital(resource)}</h2>{text}</div>'
 
 
-def _facts(trace: Trace, settings: ReplaySettings) -> str:
+def _facts_of(trace: Trace, settings: ReplaySettings) -> str:
     span = trace.ticks * trace.step_seconds
     left_out = (
         f" ({trace.vms_without_capacity} without capacity left out)" if trace.vms_without_capacity else ""
     )
-    facts = (
+    known = (
         ("VMs", f"{len(trace.vms)}{left_out}"),
         ("Span", f"{duration(span)} from {moment(trace.start_seconds)} UTC"),
         ("Step", duration(trace.step_seconds)),
@@ -110,11 +82,7 @@ def _facts(trace: Trace, settings: ReplaySettings) -> str:
         ),
         ("Seed", str(settings.seed)),
     )
-    return (
-        '<dl class="facts">'
-        + "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
-        + "</dl>"
-    )
+    return facts(known)
 
 
 # --- One resource --------------------------------------------------------------------------------
@@ -125,7 +93,7 @@ def _resource(trace: Trace, row: int, results: Sequence[RunResult], settings: Re
     frontier = frontier_of(row, results, settings.sla)
     static = "" if frontier.reserved_max is None else meaning.STATIC_OUTSIDE
     parts = [
-        f'<section id="{resource.label}">\n<h2>{_capital(resource)}</h2>',
+        f'<section id="{resource.label}">\n<h2>{capital(resource)}</h2>',
         "<h3>What is reserved, and how often it runs short</h3>",
     ]
     if not frontier.lines:
@@ -133,10 +101,10 @@ def _resource(trace: Trace, row: int, results: Sequence[RunResult], settings: Re
     else:
         parts += [
             f"<p>{meaning.VIOLATIONS_CHART}{static}</p>",
-            _chart(
+            chart(
                 f"frontier-{resource.label}",
                 frontier_figure(frontier),
-                f"{_capital(resource)}: reserved against violations",
+                f"{capital(resource)}: reserved against violations",
                 "frontier",
             ),
         ]
@@ -164,11 +132,11 @@ def _vms(trace: Trace, row: int, results: Sequence[RunResult], settings: ReplayS
     for vm, exemplar in exemplars.items():
         series = series_of(exemplar, trace, settings)
         kind = " and ".join(kinds[vm])
-        chart = f"vm-{trace.resources[row].label}-{kinds[vm][0]}"
+        name = f"vm-{trace.resources[row].label}-{kinds[vm][0]}"
         parts += [
             f"<h4>{kind.capitalize()}: {escape(vm)}</h4>",
-            f'<p class="soft">{_prose(_vm_words(exemplar, series))}</p>',
-            _chart(chart, vm_figure(series), f"{kind.capitalize()} VM over time", "vm"),
+            f'<p class="soft">{prose(_vm_words(exemplar, series))}</p>',
+            chart(name, vm_figure(series), f"{kind.capitalize()} VM over time", "vm"),
         ]
     return parts
 
@@ -187,13 +155,6 @@ def _vm_words(exemplar: Exemplar, series: VmSeries) -> str:
             "and only the worst that ran short is marked."
         )
     return said
-
-
-def _chart(name: str, figure: str, label: str, kind: str) -> str:
-    return (
-        f'<figure><div id="{name}" class="chart {kind}" role="group" aria-label="{escape(label)}"></div>'
-        f'<script type="application/json" data-chart="{name}">{figure}</script></figure>'
-    )
 
 
 # --- Tables and words ----------------------------------------------------------------------------
@@ -219,9 +180,9 @@ def _measures(trace: Trace, results: Sequence[RunResult], settings: ReplaySettin
     ]
     for row, resource in enumerate(trace.resources):
         head = "".join(f'<th scope="col">{column}</th>' for column in COLUMNS)
-        name = f"{_capital(resource)}: measures of every policy"
+        name = f"{capital(resource)}: measures of every policy"
         parts.append(
-            f"<h3>{_capital(resource)}</h3>\n"
+            f"<h3>{capital(resource)}</h3>\n"
             f'<div class="table" role="region" aria-label="{name}" tabindex="0"><table>'
             f"<thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(_rows(row, results, settings.sla))}</tbody></table></div>"
@@ -261,16 +222,11 @@ def _how(results: Sequence[RunResult], settings: ReplaySettings) -> str:
         '<section id="how">\n<h2>How each number was made</h2>',
         f"<p>{meaning.METHOD} {seen}</p>",
         "<h3>Measures</h3>",
-        _words(meaning.MEASURES),
+        explained(meaning.MEASURES),
         "<h3>Policies in this report</h3>",
-        _words([(name, meaning.POLICIES.get(name, meaning.PLUG_IN)) for name in ran]),
+        explained([(name, meaning.POLICIES.get(name, meaning.PLUG_IN)) for name in ran]),
     ]
     if others:
-        parts.append(f"<details><summary>Policies that were not run</summary>{_words(others)}</details>")
+        parts.append(f"<details><summary>Policies that were not run</summary>{explained(others)}</details>")
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in meaning.LIMITS)
     return "\n".join([*parts, "<h3>What this report can't show</h3>", f"<ul>{limits}</ul>", "</section>"])
-
-
-def _words(entries: Sequence[tuple[str, str]]) -> str:
-    lines = "".join(f"<dt>{escape(term)}</dt><dd>{escape(words)}</dd>" for term, words in entries)
-    return f'<dl class="words">{lines}</dl>'

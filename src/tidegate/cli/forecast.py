@@ -1,0 +1,226 @@
+"""`tidegate forecast`: which model sees what comes on your own trace, how well, and at what cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+
+import msgspec
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from tidegate.cli.durations import duration_text, parse_duration_seconds
+from tidegate.cli.files import check_writable, write_atomically
+from tidegate.cli.model_names import DEFAULT_MODELS, check_engine, parse_models
+from tidegate.cli.numbers import checked_seed
+from tidegate.cli.resource_names import parse_resources
+from tidegate.lab.forecasts.run import ForecastSettings, forecast_all, origins_in, runs_of
+from tidegate.lab.forecasts.table import figures, rows_of
+from tidegate.lab.replay import with_known_capacity
+from tidegate.model.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tidegate.lab.forecasts.origins import Origins
+    from tidegate.lab.forecasts.run import ForecastResult, ForecastRun
+    from tidegate.lab.forecasts.table import Row
+    from tidegate.model.trace import Trace
+
+WIDE: Final = 110
+"""Columns of a screen from which on every figure is shown."""
+UNKNOWN: Final = "-"
+
+
+def command(
+    traces: Annotated[
+        list[Path],
+        typer.Argument(metavar="TRACE...", help="Trace files: Parquet or CSV in Tidegate's schema."),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help=f"Models to compare, comma-separated; by default {','.join(DEFAULT_MODELS)}."),
+    ] = None,
+    horizon: Annotated[str, typer.Option(help="How far ahead to look; several, comma-separated.")] = "1h",
+    origins: Annotated[int, typer.Option(help="From how many moments to look ahead.")] = 16,
+    resource: Annotated[str, typer.Option(help="Resources, comma-separated.")] = "cpu",
+    step: Annotated[str | None, typer.Option(help="The grid's step; inferred by default.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, callback=checked_seed)] = 0,
+    engine: Annotated[
+        str, typer.Option(help="local: this machine; ray: a cluster, for models that can spread their work.")
+    ] = "local",
+    processes: Annotated[
+        int | None, typer.Option(help="Processes to use; all cores by default.", min=1)
+    ] = None,
+) -> None:
+    """Look ahead on TRACE with several models, hold what they say against what came, and compare."""
+    models, left_out = parse_models(model, seed=seed)
+    check_engine(engine, models)
+    check_writable(json, report)
+    horizons = _horizons(horizon)
+    console = Console(stderr=True)
+    for reason in left_out:
+        console.print(Text(f"left out: {reason}", style="yellow"), soft_wrap=True)
+    with console.status("reading the trace"):
+        trace = with_known_capacity(_loaded(traces, resource, step))
+    _tell_missing(resource, trace, console)
+    settings = ForecastSettings(
+        horizons_seconds=horizons, origins=origins, seed=seed, engine=engine, with_fans=report is not None
+    )
+    placed = origins_in(trace, settings)
+    results = _forecast(trace, runs_of(models, trace.resources), settings, processes, console)
+    if json is not None:
+        said = figures(results, placed, step_seconds=trace.step_seconds, seed=seed)
+        write_atomically(json, msgspec.json.format(msgspec.json.encode(said)))
+    if report is not None:
+        _write_report(report, trace, results, settings)
+    screen = Console()
+    for measured in trace.resources:
+        own = [result for result in results if result.run.resource is measured]
+        for at in range(len(placed.horizons_steps)):
+            rows = rows_of(own, placed, at, step_seconds=trace.step_seconds, seed=seed)
+            screen.print(_table(rows, placed, trace.step_seconds, screen.width))
+
+
+def _horizons(text: str) -> tuple[int, ...]:
+    """Return the horizons of a list such as ``1h,24h``, in seconds.
+
+    Raises:
+        InputError: there is none, or one is no duration.
+
+    """
+    parts = [part for part in text.split(",") if part.strip()]
+    if not parts:
+        raise InputError("--horizon names no time; give one or more, such as --horizon 1h,24h")
+    return tuple(dict.fromkeys(parse_duration_seconds(part) for part in parts))
+
+
+def _loaded(traces: Sequence[Path], resource: str, step: str | None) -> Trace:
+    from tidegate.lab.archive import load_trace
+
+    return load_trace(
+        traces,
+        resources=parse_resources(resource),
+        step_seconds=None if step is None else parse_duration_seconds(step),
+    )
+
+
+def _tell_missing(asked: str, trace: Trace, console: Console) -> None:
+    """Say which of the resources asked for have no capacity anywhere, and so no shares."""
+    missing = [resource.label for resource in parse_resources(asked) if resource not in trace.resources]
+    if missing:
+        said = f"left out, since the trace has no capacity for it: {', '.join(missing)}"
+        console.print(said, style="yellow")
+
+
+def _forecast(
+    trace: Trace,
+    runs: Sequence[ForecastRun],
+    settings: ForecastSettings,
+    processes: int | None,
+    console: Console,
+) -> list[ForecastResult]:
+    """Make the runs with a progress bar each."""
+    bar = Progress(
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar as progress:
+        bars = [
+            progress.add_task(f"{run.model}, {run.resource.label}", total=settings.origins) for run in runs
+        ]
+
+        def show(done: Sequence[int]) -> None:
+            for task, count in zip(bars, done, strict=True):
+                progress.update(task, completed=count)
+
+        return forecast_all(trace, runs, settings, processes=processes, progress=show)
+
+
+def _write_report(
+    path: Path, trace: Trace, results: Sequence[ForecastResult], settings: ForecastSettings
+) -> None:
+    from tidegate.lab.report.models_page import models_html
+
+    write_atomically(path, models_html(trace, results, settings).encode())
+
+
+def _table(rows: Sequence[Row], origins: Origins, step_seconds: int, width: int) -> Table:
+    """Return one resource's figures at one horizon; a narrow screen gets the columns that matter most."""
+    first = rows[0]
+    series, without = first.measures.series, first.measures.series_without_scale
+    title = (
+        f"{first.resource.label}, {duration_text(first.horizon_seconds)} ahead: {series:,} series, "
+        f"{len(origins.steps)} origins {duration_text(origins.steps_apart * step_seconds)} apart"
+    )
+    caption = f"without MASE, for no day differs from the one before: {without:,} series" if without else None
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    shown = [column for column in _COLUMNS if column.narrow or width >= WIDE]
+    table.add_column("model", no_wrap=True)
+    for column in shown:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for at, row in enumerate(rows):
+        best = at == 0 and row.measures.wql is not None
+        name = Text(f"{row.model} *" if best else row.model)
+        table.add_row(name, *(column.text(row) for column in shown), style="bold" if best else None)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4f}" if value < 10 else f"{value:,.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.1%}"
+
+
+def _ratio(row: Row) -> str:
+    return UNKNOWN if row.ratio is None else f"{row.ratio:.3f}"
+
+
+def _between(row: Row) -> str:
+    if row.ratio_interval is None or row.ratio == 1:
+        return UNKNOWN
+    return "{:.3f}-{:.3f}".format(*row.ratio_interval)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
+
+
+class _Column(NamedTuple):
+    heading: str
+    narrow: bool
+    text: Callable[[Row], str]
+
+
+_COLUMNS: Final = (
+    _Column("WQL", True, lambda row: _number(row.measures.wql)),
+    _Column("to best", True, _ratio),
+    _Column("95 % of draws", False, _between),
+    _Column("MASE p50", True, lambda row: _number(row.measures.mase_median)),
+    _Column("mean", False, lambda row: _number(row.measures.mase_mean)),
+    _Column("u<=q90", True, lambda row: _percent(row.measures.coverage[0.9])),
+    _Column("q95", False, lambda row: _percent(row.measures.coverage[0.95])),
+    _Column("q99", True, lambda row: _percent(row.measures.coverage[0.99])),
+    _Column("fit/series", False, lambda row: _seconds(row.seconds_per_series_fit)),
+    _Column("predict", False, lambda row: _seconds(row.seconds_per_series_predict)),
+)

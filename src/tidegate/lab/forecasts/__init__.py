@@ -1,0 +1,1 @@
+"""Path models side by side on a trace: rolling origins, measures, and the runs that fill them."""
