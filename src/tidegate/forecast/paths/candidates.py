@@ -1,4 +1,4 @@
-"""Plain distributions of what comes next, which the gate blends: each is right for some series, some of the time.
+"""Plain distributions of what comes next, which the gate blends: each is right for some, some of the time.
 
 | candidate        | says                                                                              |
 |------------------|-----------------------------------------------------------------------------------|
@@ -25,9 +25,7 @@ from tidegate.model.paths import PATH_LEVELS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CANDIDATES: Final = (
-    *("last", "drifting", "hour", "three_hours", "day", "week", "profile", "recentred"),
-)
+CANDIDATES: Final = (*("last", "drifting", "hour", "three_hours", "day", "week", "profile", "recentred"),)
 WINDOWS_SECONDS: Final = (HOUR_SECONDS, 3 * HOUR_SECONDS, DAY_SECONDS, WEEK_SECONDS)
 """Of the candidates `hour` .. `week`."""
 KNOTS_SECONDS: Final = (300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 43_200, 57_600, DAY_SECONDS)
@@ -70,19 +68,27 @@ def strays(history: NDArray[np.float32], ends: NDArray[np.intp], step_seconds: i
     """Measure how far series stray within each horizon, from the week before each of ``ends``."""
     knots = np.unique([steps_in(seconds, step_seconds) for seconds in KNOTS_SECONDS]).astype(np.intp)
     week = steps_in(STRAY_SECONDS, step_seconds)
-    measured = []
-    for end in ends:
-        by_knot = []
-        for knot in knots:
-            first, last = max(0, int(end) - week), int(end) - int(knot) - 1
-            if last <= first:  # too short: as far as it ever strayed in less time
-                by_knot.append(by_knot[-1] if by_knot else np.zeros((len(_LEVELS), history.shape[1]), np.float32))
-                continue
-            start = np.unique(np.linspace(first, last, min(STRAYS_MAX, last - first + 1)).astype(np.intp))
-            by_knot.append(sample_quantiles(history[start + knot] - history[start], _LEVELS))
-        measured.append(np.stack(by_knot))
+    measured = [_strays_before(history, int(end), knots, week) for end in ends]
     quantiles = np.stack(measured).transpose(0, 1, 3, 2)
     return Strays(ends=ends, knots=knots, quantiles=np.ascontiguousarray(quantiles))
+
+
+def _strays_before(
+    history: NDArray[np.float32], end: int, knots: NDArray[np.intp], week: int
+) -> NDArray[np.float32]:
+    """Return quantiles of how far series strayed in each horizon before ``end``: (knots, levels, series).
+
+    Where the history is too short for a horizon, they are those of the longest that it is not too short for.
+    """
+    found = np.zeros((knots.size, len(_LEVELS), history.shape[1]), dtype=np.float32)
+    for at, knot in enumerate(knots):
+        first, last = max(0, end - week), end - int(knot) - 1
+        if last <= first:
+            found[at] = found[max(at - 1, 0)]
+            continue
+        starts = np.unique(np.linspace(first, last, min(STRAYS_MAX, last - first + 1)).astype(np.intp))
+        found[at] = sample_quantiles(history[starts + knot] - history[starts], _LEVELS)
+    return found
 
 
 def recent(history: NDArray[np.float32], origins: NDArray[np.intp], step_seconds: int) -> NDArray[np.float16]:
@@ -105,8 +111,7 @@ def usual(history: NDArray[np.float32], at: NDArray[np.intp], step_seconds: int)
     """
     day = steps_in(DAY_SECONDS, step_seconds)
     near = max(1, steps_in(600, step_seconds)) if day > USUAL_DAYS else 0
-    seen = []
-    for back in range(1, USUAL_DAYS + 1):
-        for shift in (-near, 0) if back == 1 else (-near, 0, near):
-            seen.append(lagged(history, at, back * day - shift, day))
-    return sample_quantiles(np.stack(seen), _LEVELS).transpose(1, 2, 0).astype(np.float16)
+    shifts = [(back, shift) for back in range(1, USUAL_DAYS + 1) for shift in (-near, 0, near)]
+    lags = [back * day - shift for back, shift in shifts if back > 1 or shift <= 0]
+    seen = np.stack([lagged(history, at, lag, day) for lag in lags])
+    return sample_quantiles(seen, _LEVELS).transpose(1, 2, 0).astype(np.float16)

@@ -1,8 +1,8 @@
 """The gate: a small network that says how much of each candidate's distribution a series should get.
 
 The blend is per level: softmax weights whose logits are quadratic in the level, so that the middle may come
-from one candidate and the tail from another; and a shift, in units of the series' restlessness. Weights and
-shift start even and at nothing, so an untrained gate is the plain mean of the candidates. Blending quantiles
+from one candidate and the tail from another; and a shift, in units of the series' restlessness. Weights start
+even and the shift at nothing, so an untrained gate is the mean of the plain candidates. Blending quantiles
 rather than probabilities keeps the blend as sharp as its parts (Lichtendahl, Grushka-Cockayne & Winkler,
 Management Science 2013). Trained on pinball loss with Adam (Kingma & Ba 2015), numpy alone.
 """
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.forecast.paths.draws import Drawn
+    from tidegate.forecast.paths.outlook import Rows
+
 HIDDEN: Final = (64, 32)
 SHIFTS: Final = 4
 """Powers of the level the shift is made of: even, tilt, curve, and the tails alone."""
@@ -29,6 +32,8 @@ SHIFT_RATIO: Final = np.float32(0.3)
 """How fast the shift learns beside the weights."""
 CLIP: Final = np.float32(5)
 """What the network sees is within this many standard deviations."""
+HEARD: Final = np.float32(2.5)
+"""First logit of a member, beside 0 for plain candidates: it starts with more than half of the blend."""
 UNKNOWN: Final = np.float32(-30)
 """Logit of a candidate that has nothing to say."""
 _X: Final = (2 * PATH_LEVELS - 1).astype(np.float32)
@@ -41,8 +46,10 @@ GRADIENT_MAX: Final = np.float32(1)
 class Gate:
     """``inputs`` -> 64 -> 32 -> weights and shift; rectified, float32."""
 
-    def __init__(self, inputs: int, candidates: int, random: np.random.Generator) -> None:
-        """Draw the first weights (He et al. 2015); the last layer starts at nothing."""
+    def __init__(
+        self, inputs: int, candidates: int, random: np.random.Generator, *, members: int = 0
+    ) -> None:
+        """Draw the first weights (He et al. 2015); the last ``members`` candidates start well heard."""
         self._candidates = candidates
         outputs = len(_CURVES) * candidates + SHIFTS
         self.weights: list[NDArray[np.float32]] = []
@@ -50,6 +57,7 @@ class Gate:
             drawn = random.standard_normal((fan_in, fan_out)) * np.sqrt(2 / fan_in)
             self.weights += [drawn.astype(np.float32), np.zeros(fan_out, dtype=np.float32)]
         self.weights[-2] *= np.float32(0.05)
+        self.weights[-1][candidates - members : candidates] = HEARD
         self.centre = np.zeros(inputs, dtype=np.float32)
         self.spread = np.ones(inputs, dtype=np.float32)
         self._first = [np.zeros_like(weight) for weight in self.weights]
@@ -61,57 +69,40 @@ class Gate:
         self.centre = seen.mean(axis=0)
         self.spread = seen.std(axis=0) + np.float32(1e-3)
 
-    def blend(
-        self,
-        seen: NDArray[np.float32],
-        said: NDArray[np.float32],
-        known: NDArray[np.bool_],
-        scale: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        """Return blended quantiles (rows, levels), rising.
+    def blend(self, rows: Rows) -> NDArray[np.float32]:
+        """Return blended quantiles (rows, levels), rising."""
+        share, shift = self._shares(self._forward(self._regular(rows.seen)), rows.known)
+        return np.sort(_mixed(share, rows.said) + shift * rows.scale[:, None], axis=1)
 
-        ``seen`` (rows, inputs), ``said`` (rows, candidates, levels), ``known`` (rows, candidates) whether
-        a candidate has anything to say, ``scale`` (rows,).
-        """
-        out = self._forward(self._regular(seen))
-        share, shift = self._shares(out, known)
-        return np.sort(_mixed(share, said) + shift * scale[:, None], axis=1)
-
-    def shares(self, seen: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def shares(self, rows: Rows) -> NDArray[np.float32]:
         """Return each candidate's share of each level (rows, candidates, levels)."""
-        return self._shares(self._forward(self._regular(seen)), known)[0]
+        return self._shares(self._forward(self._regular(rows.seen)), rows.known)[0]
 
     def learn(
         self,
-        seen: NDArray[np.float32],
-        said: NDArray[np.float32],
-        known: NDArray[np.bool_],
-        scale: NDArray[np.float32],
-        came: NDArray[np.float32],
-        weight: NDArray[np.float32],
+        rows: Rows,
+        drawn: Drawn,
         *,
         rate: float,
+        decay: float,
         keep: NDArray[np.float32] | None = None,
-        decay: float = 1e-3,
-    ) -> float:
-        """Take one step down the pinball loss of a batch and return that loss.
+    ) -> None:
+        """Take one step down the weighted pinball loss of what came.
 
-        ``came`` (rows,) is what came, ``weight`` (rows,) how much each row counts, ``keep`` (rows, hidden)
-        what of the first layer is kept (dropout), already scaled.
+        ``keep`` (rows, hidden) is what of the first layer is kept (dropout), already scaled; ``decay`` draws
+        weights toward nothing.
         """
         inputs: list[NDArray[np.float32]] = []
-        out = self._forward(self._regular(seen), inputs, keep)
-        share, shift = self._shares(out, known)
-        blended = _mixed(share, said)
-        short = came[:, None] - blended - shift * scale[:, None]
-        loss = np.maximum(PATH_LEVELS * short, (PATH_LEVELS - 1) * short)
-        pull = weight[:, None] / np.float32(weight.size * PATH_LEVELS.size)
+        out = self._forward(self._regular(rows.seen), inputs, keep)
+        share, shift = self._shares(out, rows.known)
+        blended = _mixed(share, rows.said)
+        short = drawn.came[:, None] - blended - shift * rows.scale[:, None]
+        pull = drawn.weight[:, None] / np.float32(drawn.weight.size * PATH_LEVELS.size)
         slope = ((short < 0) - PATH_LEVELS) * pull
-        by_share = share * (slope[:, None, :] * (said - blended[:, None, :]))
-        by_logit = (by_share @ _CURVES.T).transpose(0, 2, 1).reshape(weight.size, -1)
-        by_shift = (slope * scale[:, None]) @ _SHIFTS.T * SHIFT_RATIO
+        by_share = share * (slope[:, None, :] * (rows.said - blended[:, None, :]))
+        by_logit = (by_share @ _CURVES.T).transpose(0, 2, 1).reshape(drawn.weight.size, -1)
+        by_shift = (slope * rows.scale[:, None]) @ _SHIFTS.T * SHIFT_RATIO
         self._adam(self._gradients(inputs, np.concatenate((by_logit, by_shift), axis=1), keep), rate, decay)
-        return float((loss * pull).sum())
 
     def _regular(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.clip((seen - self.centre) / self.spread, -CLIP, CLIP)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tidegate.forecast.paths.draws import Draws, Mix
+from tidegate.forecast.paths.draws import MIX, Draws, Mix
 from tidegate.forecast.paths.gate import HIDDEN, Gate
 
 if TYPE_CHECKING:
@@ -23,14 +23,18 @@ class Schedule:
     """How long and how hard to train."""
 
     batches: int = 2000
-    rows: int = 2048
+    rows: int = 1024
     rate: float = 1.5e-3
     """First learning rate; falls to nothing along a cosine (Loshchilov & Hutter 2017)."""
     decay: float = 1e-3
     drop_ratio: float = 0.4
-    mix: Mix = Mix()
+    mix: Mix = MIX
     averaged_batches: float = 300.0
     """The weights kept are a running mean over so many batches (Polyak & Juditsky 1992)."""
+
+
+SCHEDULE: Final = Schedule()
+"""Longer trains a little better; more dropout with it, since a month has few independent days."""
 
 
 def trained(
@@ -50,7 +54,7 @@ def trained(
     draws = Draws(outlook, came, horizon_steps=horizon_steps, random=random, mix=schedule.mix)
     drawn = draws.draw(schedule.rows)
     first = outlook.rows(drawn.origin, drawn.ahead, drawn.series)
-    gate = Gate(first.seen.shape[1], outlook.candidates, random)
+    gate = Gate(first.seen.shape[1], outlook.candidates, random, members=outlook.members)
     gate.standardise(first.seen)
     mean = [weight.copy() for weight in gate.weights]
     for batch in range(schedule.batches):
@@ -58,14 +62,15 @@ def trained(
         rows = outlook.rows(drawn.origin, drawn.ahead, drawn.series)
         kept = random.random((schedule.rows, HIDDEN[0]), dtype=np.float32) >= schedule.drop_ratio
         gate.learn(
-            *(rows.seen, rows.said, rows.known, rows.scale, drawn.came, drawn.weight),
+            rows,
+            drawn,
             rate=schedule.rate * 0.5 * (1 + np.cos(np.pi * batch / schedule.batches)),
             keep=kept.astype(np.float32) / np.float32(1 - schedule.drop_ratio),
             decay=schedule.decay,
         )
         pace = np.float32(1 / min(batch + 1, schedule.averaged_batches))
-        for kept_weight, weight_now in zip(mean, gate.weights, strict=True):
-            kept_weight += pace * (weight_now - kept_weight)
+        for at, weight in enumerate(gate.weights):
+            mean[at] += pace * (weight - mean[at])
         progress(batch + 1, schedule.batches)
     gate.weights = mean
     return gate

@@ -1,4 +1,4 @@
-"""How models that look at a whole panel look: back over its past to learn, and ahead from its end to answer."""
+"""How models look at a whole panel: back over its past to learn, and ahead from its end to answer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def paths_ahead(
     answer: Answer,
     said: Callable[[Panel], Said | None] = lambda _: None,
 ) -> Paths:
-    """Look ahead from the panel's end and let ``answer`` (rows, steps ahead, series) say quantiles (rows, levels)."""
+    """Look ahead from the panel's end; ``answer`` says quantiles (rows, levels) of rows, steps and series."""
     count = len(panel.names)
     quantiles = np.empty((PATH_LEVELS.size, horizon_steps, count), dtype=np.float32)
     for start in range(0, count, SERIES_MAX):

@@ -1,5 +1,6 @@
-"""What is in view from some origins of a panel: for any of them, any horizon and any series, what the gate
-sees and what every candidate says.
+"""What is in view from some origins of a panel.
+
+For any of them, any horizon and any series: what the gate sees, and what every candidate says.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from tidegate.forecast.windows import DAY_SECONDS, HOUR_SECONDS, steps_in
 from tidegate.model.paths import PATH_LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from tidegate.forecast.paths.candidates import Strays
@@ -37,6 +36,10 @@ class Said:
     """(knots,) horizons in steps, rising."""
     quantiles: NDArray[np.float16]
     """(origins, members, knots, series, levels); NaN where a member said nothing."""
+
+    def spoken(self) -> NDArray[np.intp]:
+        """Return the origins at which any member said anything."""
+        return np.flatnonzero(~np.isnan(self.quantiles[..., 0]).all(axis=(1, 2, 3)))
 
     def at(
         self, origin: NDArray[np.intp], ahead: NDArray[np.intp], series: NDArray[np.intp]
@@ -87,13 +90,16 @@ class Outlook:
     said: Said | None
 
     @property
+    def members(self) -> int:
+        """How many members there are."""
+        return 0 if self.said is None else int(self.said.quantiles.shape[1])
+
+    @property
     def candidates(self) -> int:
         """How many candidates there are, plain ones and members."""
-        return len(plain.CANDIDATES) + (0 if self.said is None else self.said.quantiles.shape[1])
+        return len(plain.CANDIDATES) + self.members
 
-    def rows(
-        self, origin: NDArray[np.intp], ahead: NDArray[np.intp], series: NDArray[np.intp]
-    ) -> Rows:
+    def rows(self, origin: NDArray[np.intp], ahead: NDArray[np.intp], series: NDArray[np.intp]) -> Rows:
         """Return rows for origins by number, horizons in steps (at least 1) and series by number."""
         day = steps_in(DAY_SECONDS, self.step_seconds)
         within = (ahead - 1) % day + 1
@@ -155,7 +161,7 @@ def outlook(
     measured: NDArray[np.intp],
     said: Said | None = None,
 ) -> Outlook:
-    """Look from ``origins`` (rising, in steps known) up to a horizon; strays as ``measured`` at some steps."""
+    """Look from ``origins`` (rising, steps known) up to a horizon; strays as ``measured`` at some steps."""
     history = filled(panel.shares)
     step = panel.step_seconds
     day = steps_in(DAY_SECONDS, step)

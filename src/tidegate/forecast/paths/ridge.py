@@ -63,10 +63,16 @@ class Ridge:
             raise InputError("ridge learns from at least two days of history; give it a longer trace")
         view = look_back(panel)
         draws = Draws(view, panel.shares, horizon_steps=day, random=random)
-        knots = np.unique([steps_in(seconds, panel.step_seconds) for seconds in KNOTS_SECONDS]).astype(np.intp)
+        knots = np.unique([steps_in(seconds, panel.step_seconds) for seconds in KNOTS_SECONDS]).astype(
+            np.intp
+        )
         first = draws.draw(ROWS)
         seen = view.rows(first.origin, first.ahead, first.series).seen
-        self._knots, self._centre, self._spread = knots, seen.mean(axis=0), seen.std(axis=0) + np.float32(1e-3)
+        self._knots, self._centre, self._spread = (
+            knots,
+            seen.mean(axis=0),
+            seen.std(axis=0) + np.float32(1e-3),
+        )
         learned = [self._learned(view, draws, int(knot), random) for knot in knots]
         self._slopes = np.stack([slopes for slopes, _ in learned])
         self._errors = np.stack([errors for _, errors in learned])
@@ -119,16 +125,24 @@ class Ridge:
         """Return slopes, errors and how inputs are scaled; nothing before it was fitted."""
         if not self._knots.size:
             return {}
-        named = {"knots": self._knots, "centre": self._centre, "spread": self._spread}
-        return named | {"slopes": self._slopes, "errors": self._errors}
+        return {
+            "knots": self._knots.copy(),
+            "centre": self._centre.copy(),
+            "spread": self._spread.copy(),
+            "slopes": self._slopes.copy(),
+            "errors": self._errors.copy(),
+        }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` returned.
+        """Go on from what `state` returned; from nothing, as if never fitted.
 
         Raises:
             InputError: an array is missing, or the arrays don't fit each other.
 
         """
+        if not state:
+            self._knots = np.empty(0, dtype=np.intp)
+            return
         knots, centre, spread, slopes, errors = (
             part_of(state, name) for name in ("knots", "centre", "spread", "slopes", "errors")
         )

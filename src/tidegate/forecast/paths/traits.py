@@ -1,4 +1,4 @@
-"""What the gate knows of a series when it weighs candidates: where it stands, how it moves, what is usual then.
+"""What the gate knows of a series: where it stands, how it moves, what is usual at the time asked about.
 
 Amounts are taken relative to the last sample and in units of the series' own restlessness, on a scale that
 is linear near zero and logarithmic far out (inverse hyperbolic sine): one gate serves quiet and busy VMs.
@@ -23,7 +23,15 @@ from tidegate.forecast.windows import DAY_SECONDS, HOUR_SECONDS, WEEK_SECONDS, s
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WINDOWS_SECONDS: Final = (900, 1800, HOUR_SECONDS, 3 * HOUR_SECONDS, 12 * HOUR_SECONDS, DAY_SECONDS, WEEK_SECONDS)
+WINDOWS_SECONDS: Final = (
+    900,
+    1800,
+    HOUR_SECONDS,
+    3 * HOUR_SECONDS,
+    12 * HOUR_SECONDS,
+    DAY_SECONDS,
+    WEEK_SECONDS,
+)
 BACK_SECONDS: Final = (300, 600, 900, 1200, 1800, 2700, 3600, 5400, 7200)
 NOISE_SECONDS: Final = (HOUR_SECONDS, DAY_SECONDS, WEEK_SECONDS)
 DAY_LEVELS: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -42,7 +50,7 @@ class Traits:
     level: NDArray[np.float32]
     """(origins, series) the last sample."""
     scale: NDArray[np.float32]
-    """(origins, series) restlessness: half the spread of the day and of the week, and the noise of the day."""
+    """(origins, series) restlessness: half the day's and the week's spread, and the day's noise."""
     numbers: NDArray[np.float16]
     """(origins, series, traits)."""
 
@@ -94,8 +102,12 @@ def usual_amounts(
     smooth = mean_before(around, np.arange(1, history.shape[0] + 1), 2 * near + 1)
     peak = running_peak(history, 4 * near + 1)
     days = [lagged(history, at, back * day, day) for back in range(1, 8)]
-    smoothed = [lagged(smooth, at, day, day)] + [lagged(smooth, at, back * day - near, day) for back in range(2, 8)]
-    peaks = [lagged(peak, at, day, day)] + [lagged(peak, at, back * day - 2 * near, day) for back in range(2, 8)]
+    smoothed = [lagged(smooth, at, day, day)] + [
+        lagged(smooth, at, back * day - near, day) for back in range(2, 8)
+    ]
+    peaks = [lagged(peak, at, day, day)] + [
+        lagged(peak, at, back * day - 2 * near, day) for back in range(2, 8)
+    ]
     amounts = (
         *(days[0], smoothed[0], days[6], smoothed[6], peaks[0]),
         *(np.mean(smoothed, axis=0), np.maximum.reduce(peaks)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -81,7 +82,9 @@ class LightGbm:
         level = rows.said[:, 0, MEDIAN]
         moved = np.clip((drawn.came[known] - level) / rows.scale, -FAR, FAR)
         # In shares of capacity an error counts as much as the series is restless.
-        data = self._library.Dataset(rows.seen, moved, weight=drawn.weight[known] * rows.scale, params=dict(SETTINGS))
+        data = self._library.Dataset(
+            rows.seen, moved, weight=drawn.weight[known] * rows.scale, params=dict(SETTINGS)
+        )
         self._boosters = [
             self._library.train({**SETTINGS, "alpha": float(level), "seed": self._seed}, data, TREES)
             for level in LEVELS
@@ -105,26 +108,30 @@ class LightGbm:
 
     def state(self) -> Mapping[str, NDArray[np.generic]]:
         """Return each level's trees, as LightGBM writes them; nothing before it was fitted."""
-        return {
-            f"trees.{at}": np.frombuffer(booster.model_to_string().encode(), dtype=np.uint8).copy()
-            for at, booster in enumerate(self._boosters)
-        }
+        written = [booster.model_to_string().encode() for booster in self._boosters]
+        trees = {f"trees.{at}": np.frombuffer(text, np.uint8).copy() for at, text in enumerate(written)}
+        digests = {f"digest.{at}": _digest(text) for at, text in enumerate(written)}
+        return trees | digests
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned.
 
         Raises:
-            InputError: a level's trees are missing or LightGBM can't read them.
+            InputError: a level's trees are missing or damaged.
 
         """
-        boosters = []
-        for at in range(LEVELS.size):
+        boosters: list[Any] = []
+        for at in range(LEVELS.size if state else 0):
             written = part_of(state, f"trees.{at}").tobytes()
-            try:
-                boosters.append(self._library.Booster(model_str=written.decode()))
-            except (self._library.basic.LightGBMError, UnicodeDecodeError) as error:
-                raise InputError(f"the stored trees of level {LEVELS[at]:g} can't be read; train them anew") from error
+            if not np.array_equal(part_of(state, f"digest.{at}"), _digest(written)):
+                raise InputError(f"the stored trees of level {LEVELS[at]:g} are damaged; train them anew")
+            boosters.append(self._library.Booster(model_str=written.decode()))
         self._boosters = boosters
+
+
+def _digest(written: bytes) -> NDArray[np.uint8]:
+    """Return the SHA-256 of stored trees: LightGBM ends the whole program over text it can't read."""
+    return np.frombuffer(sha256(written).digest(), dtype=np.uint8).copy()
 
 
 def _every_level(said: NDArray[np.float32]) -> NDArray[np.float32]:
