@@ -226,15 +226,15 @@ def test_what_a_feed_says_of_coming_weather_is_known_and_of_coming_demand_is_not
     tomorrow = np.array([made.end_seconds + 86_400])
     known = {feed.name: np.isfinite(feed.as_known(made.end_seconds, tomorrow)[0]) for feed in made.feeds}
     assert known["weather"]
-    assert known["events announced"]
-    assert not known["demand upstream"]
+    assert known["events_announced"]
+    assert not known["demand_upstream"]
 
 
 @pytest.mark.parametrize(("real_on", "useless_on"), [(True, False), (True, True), (False, False)])
 def test_feeds_are_counted_by_whether_they_tell_something(trace, real_on, useless_on):
     asked = Asked(traces=(trace,))
     read = trace_of(asked, None)
-    real = feeds.injected(panel_of(read, Resource.CPU), 0).real
+    real = feeds.injected(panel_of(read, Resource.CPU), 0).real  # the same groups of every resource
 
     def judged(panel, _seed):
         pairs = {(feed.name, group) for feed in panel.feeds for group in panel.groups}
@@ -248,6 +248,8 @@ def test_feeds_are_counted_by_whether_they_tell_something(trace, real_on, useles
     assert rows["useless_feeds_off_ratio"].holds is (not useless_on)
     assert (rows["useless_feeds_off_ratio"].limit, rows["useless_feeds_off_ratio"].direction) == (0.95, "min")
     assert rows["real_feeds_found_ratio"].value == real_on
+    assert rows["real_feeds"].value == 2 * len(real)
+    assert rows["useless_feeds"].value + rows["real_feeds"].value == 2 * 18
 
 
 # --- Speed -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -48,11 +48,28 @@ KNOWN_SECONDS: Final = 3 * 86_400
 DAY_SECONDS: Final = 86_400
 EFFECT_RATIO: Final = 0.5
 """Of a series' standard deviation."""
+HOW_MADE: Final = (
+    "all feeds are made up; the real ones were injected into the trace, "
+    f"by {EFFECT_RATIO:g} x each series' standard deviation"
+)
 ACTS_ON: Final = 3
 """A useful feed moves one of so many groups."""
 OF_A_KIND: Final = 3
 """Useless feeds of each kind."""
 OFF_LIMIT: Final = 0.95
+EVENTS: Final = "events_announced"
+WEATHER: Final = "weather"
+LEADING: Final = "demand_upstream"
+REAL: Final = (EVENTS, WEATHER, LEADING)
+"""Feeds that move demand."""
+
+
+class _Pair(NamedTuple):
+    """A feed and a group: whether it tells the group something, and whether it is used there."""
+
+    feed: str
+    real: bool
+    on: bool
 
 
 class Gain(Protocol):
@@ -86,31 +103,38 @@ def feed_answer(
     progress: Callable[[str, int, int], None],
     judged: Callable[[Panel, int], Sequence[Gain]] | None = None,
 ) -> Answer:
-    """Inject feeds into the trace's first resource and count what is switched on; ``judged`` says what is.
+    """Inject feeds into each resource of the trace and count what is switched on; ``judged`` says what is.
 
     Raises:
         InputError: the model that feeds are put on top of can't run.
 
     """
-    made = injected(panel_of(trace, trace.resources[0]), asked.seed)
-    progress("feeds that tell something and feeds that tell nothing", 0, 1)
-    gains = (_judged if judged is None else judged)(made.panel, asked.seed)
-    real = [gain.on for gain in gains if (gain.feed, gain.group) in made.real]
-    useless = [gain.on for gain in gains if (gain.feed, gain.group) not in made.real]
+    found: list[_Pair] = []
+    for at, resource in enumerate(trace.resources):
+        progress("feeds that tell something or nothing, resources", at, len(trace.resources))
+        made = injected(panel_of(trace, resource), asked.seed + at)  # feeds of its own
+        if not made.real:
+            continue  # nobody has enough samples
+        gains = (_judged if judged is None else judged)(made.panel, asked.seed)
+        found += [_Pair(gain.feed, (gain.feed, gain.group) in made.real, gain.on) for gain in gains]
+    useless = [pair.on for pair in found if not pair.real]
+    real = [pair.on for pair in found if pair.real]
     if not real or not useless:
         return Answer(rows=(), notes=("left out: the trace is too short to judge a feed; give a longer one",))
-    note = (
-        f"all feeds are made up; the real ones move the trace's {trace.resources[0].label} "
-        f"by {EFFECT_RATIO:g} x each series' standard deviation"
-    )
+    each = {feed: [pair.on for pair in found if pair.real and pair.feed == feed] for feed in REAL}
     return Answer(
         rows=(
             row("useless_feeds_off_ratio", 1 - float(np.mean(useless)), "ratio", OFF_LIMIT, "min"),
             row("real_feeds_found_ratio", float(np.mean(real)), "ratio", direction="min"),
+            *(
+                row(f"real_feeds_found_ratio.{feed}", float(np.mean(on)), "ratio", direction="min")
+                for feed, on in each.items()
+                if on
+            ),
             row("useless_feeds", len(useless), "pairs"),
             row("real_feeds", len(real), "pairs"),
         ),
-        notes=(note,),
+        notes=(HOW_MADE,),
     )
 
 
@@ -153,9 +177,9 @@ def _asked_series(panel: Panel) -> NDArray[np.intp]:
 
 def _useful(panel: Panel, random: np.random.Generator) -> list[tuple[Feed, NDArray[np.float64]]]:
     """Return feeds that tell something, and how they move demand at every step, in spreads."""
-    events = _events("events announced", panel, random)
-    weather = _fading("weather", FeedKind.WEATHER, panel, random, KNOWN_SECONDS)
-    leading = _fading("demand upstream", FeedKind.SERIES, panel, random, 0)
+    events = _events(EVENTS, panel, random)
+    weather = _fading(WEATHER, FeedKind.WEATHER, panel, random, KNOWN_SECONDS)
+    leading = _fading(LEADING, FeedKind.SERIES, panel, random, 0)
     return [
         # An event lasts some hours and takes twice what a usual swing does.
         (events, 2 * _at_steps(events, panel, 0)),
@@ -169,11 +193,11 @@ def _useless(panel: Panel, random: np.random.Generator) -> list[Feed]:
     found = []
     for number in range(OF_A_KIND):
         found += [
-            _events(f"events elsewhere {number}", panel, random),
-            _fading(f"weather elsewhere {number}", FeedKind.WEATHER, panel, random, KNOWN_SECONDS),
-            _fading(f"demand elsewhere {number}", FeedKind.SERIES, panel, random, 0),
-            _noise(f"noise {number}", panel, random),
-            _clock(f"time of day {number}", panel, random),
+            _events(f"events_elsewhere_{number}", panel, random),
+            _fading(f"weather_elsewhere_{number}", FeedKind.WEATHER, panel, random, KNOWN_SECONDS),
+            _fading(f"demand_elsewhere_{number}", FeedKind.SERIES, panel, random, 0),
+            _noise(f"noise_{number}", panel, random),
+            _clock(f"time_of_day_{number}", panel, random),
         ]
     return found
 
