@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -136,7 +136,8 @@ def _table(result: Benchmark) -> Table:
     about = ", ".join(f"{name} {value}" for name, value in result.machine.items())
     table = Table(title=f"{result.area} ({about})", title_justify="left")
     for heading in ("figure", "value", "unit", "limit", "holds"):
-        table.add_column(heading, justify="left" if heading in {"figure", "unit"} else "right")
+        justify: Literal["left", "right"] = "left" if heading in {"figure", "unit"} else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
     for row in result.rows:
         table.add_row(row.name, f"{row.value:,.4g}", row.unit, *_verdict(row))
     return table
