@@ -1,20 +1,23 @@
-"""`tidegate bench`: how fast it is on this machine, beside limits and peers."""
+"""`tidegate bench`: how fast and how good it is on this machine, beside limits and peers."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.numbers import checked_seed
 from tidegate.cli.policy_names import parse_policies
+from tidegate.lab.bench.forecast.asked import ORIGINS, PARTS, Asked
 from tidegate.lab.bench.result import Benchmark, Row
 from tidegate.model.errors import InputError
 
@@ -23,9 +26,26 @@ WORKLOADS_MAX = 10_000_000
 
 
 def command(
-    area: Annotated[str, typer.Argument(help="What to measure: live, replay or tick.")],
+    area: Annotated[str, typer.Argument(help="What to measure: forecast, live, replay or tick.")],
     workloads: Annotated[str, typer.Option(help="tick: numbers of workloads, comma-separated.")] = SIZES,
     policy: Annotated[str | None, typer.Option(help="tick: the policy; replay: policies.")] = None,
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option(help="forecast: a trace; by default Bitbrains from $TIDEGATE_TRACES, else made up."),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help=f"forecast: parts, comma-separated, of {', '.join(PARTS)}.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="forecast: models beside the engine; all installed by default.")
+    ] = None,
+    vms: Annotated[int | None, typer.Option(help="forecast: of so many VMs of the trace.", min=1)] = None,
+    origins: Annotated[
+        int, typer.Option(help="forecast: from how many moments to look ahead.", min=1)
+    ] = ORIGINS,
+    processes: Annotated[
+        int | None, typer.Option(help="forecast: processes to use; all cores by default.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, callback=checked_seed)] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
 ) -> None:
@@ -36,10 +56,46 @@ def command(
         def progress(what: str, done: int, whole: int) -> None:
             status.update(f"measuring {area}: {what}, {done} of {whole}")
 
-        result = _measured(area, workloads, policy, seed, progress)
+        if area == "forecast":
+            asked = Asked(
+                traces=tuple(trace or ()),
+                parts=_parts(only),
+                models=None if model is None else _names(model, "--model"),
+                vms=vms,
+                origins=origins,
+                seed=seed,
+                processes=processes,
+            )
+            result = _forecast(asked, progress)
+        else:
+            result = _measured(area, workloads, policy, seed, progress)
     if json is not None:
         write_atomically(json, msgspec.json.format(msgspec.json.encode(result)))
     Console().print(_table(result))
+    for note in result.notes:
+        Console().print(Text(note))
+
+
+def _forecast(asked: Asked, progress: Callable[[str, int, int], None]) -> Benchmark:
+    from tidegate.lab.bench.forecast import bench_forecast
+
+    archive = os.environ.get("TIDEGATE_TRACES")
+    return bench_forecast(asked, archive=Path(archive) if archive else None, progress=progress)
+
+
+def _parts(text: str | None) -> tuple[str, ...]:
+    parts = PARTS if text is None else _names(text, "--only")
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        raise InputError(f"--only names unknown parts: {', '.join(unknown)}; choose from {', '.join(PARTS)}")
+    return parts
+
+
+def _names(text: str, option: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise InputError(f"{option} names nothing; give one or more, comma-separated")
+    return names
 
 
 def _measured(
@@ -61,7 +117,7 @@ def _measured(
 
             return bench_replay(POLICIES if policy is None else parse_policies(policy), seed=seed)
         case _:
-            raise InputError(f"unknown area '{area}'; choose from live, replay, tick")
+            raise InputError(f"unknown area '{area}'; choose from forecast, live, replay, tick")
 
 
 def _sizes(text: str) -> list[int]:
@@ -80,7 +136,8 @@ def _table(result: Benchmark) -> Table:
     about = ", ".join(f"{name} {value}" for name, value in result.machine.items())
     table = Table(title=f"{result.area} ({about})", title_justify="left")
     for heading in ("figure", "value", "unit", "limit", "holds"):
-        table.add_column(heading, justify="left" if heading in {"figure", "unit"} else "right")
+        justify: Literal["left", "right"] = "left" if heading in {"figure", "unit"} else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
     for row in result.rows:
         table.add_row(row.name, f"{row.value:,.4g}", row.unit, *_verdict(row))
     return table
