@@ -288,6 +288,22 @@ def test_the_lstm_s_speed_is_series_over_seconds(monkeypatch):
         assert rows[name].value > 0
 
 
+def test_the_lstm_itself_answers_without_training(models):
+    models["lstm"] = PathModel(where="lstm:Lstm")
+    model = speed.drawn(seed=1)
+    carried = model.start(speed._panel(300, 2, np.random.default_rng(1)))
+    said = model.quantiles(model.step(carried, np.full(2, 0.5, dtype=np.float32)))
+    assert said.shape[0] == PATH_LEVELS.size
+    assert np.isfinite(said).all()
+
+
+def test_what_the_product_says_of_injected_feeds_is_what_is_counted(models):
+    models["profile"] = PathModel(where="made_up:Near")
+    made = feeds.injected(panel(vms=6), seed=2)
+    gains = feeds._judged(made.panel, 2)
+    assert {(gain.feed, gain.group) for gain in gains} > made.real
+
+
 def test_an_lstm_that_is_not_installed_is_left_out(models):
     models["lstm"] = PathModel(where="made_up:Near", needs="learn", modules=("no_such_package",))
     benchmark = measured(parts=("lstm",))

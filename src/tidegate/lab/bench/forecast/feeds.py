@@ -8,12 +8,12 @@ the trace's demand is the trace's own.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from tidegate.app.path_models import path_model
+from tidegate.forecast.feeds import WithFeeds
 from tidegate.lab.bench.forecast.asked import Answer
 from tidegate.lab.bench.result import row
 from tidegate.lab.panels import panel_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.forecast.feeds import FeedGain
     from tidegate.lab.bench.forecast.asked import Asked
     from tidegate.model.panel import Panel
     from tidegate.model.trace import Trace
@@ -72,22 +73,6 @@ class _Pair(NamedTuple):
     on: bool
 
 
-class Gain(Protocol):
-    """What is said of a feed and a group."""
-
-    @property
-    def feed(self) -> str:
-        """The feed's name."""
-
-    @property
-    def group(self) -> str:
-        """The group's."""
-
-    @property
-    def on(self) -> bool:
-        """Whether the feed is used there."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Injected:
     """A panel with feeds, some of which move it."""
@@ -101,7 +86,7 @@ def feed_answer(
     trace: Trace,
     asked: Asked,
     progress: Callable[[str, int, int], None],
-    judged: Callable[[Panel, int], Sequence[Gain]] | None = None,
+    judged: Callable[[Panel, int], Sequence[FeedGain]] | None = None,
 ) -> Answer:
     """Inject feeds into each resource of the trace and count what is switched on; ``judged`` says what is.
 
@@ -159,13 +144,11 @@ def injected(panel: Panel, seed: int) -> Injected:
     return Injected(panel=replace(seen, shares=shares, feeds=feeds), real=frozenset(real))
 
 
-def _judged(panel: Panel, seed: int) -> Sequence[Gain]:
+def _judged(panel: Panel, seed: int) -> Sequence[FeedGain]:
     """Return what the product says of each feed and group."""
-    with_feeds: Any = import_module("tidegate.forecast.feeds").WithFeeds
-    model = with_feeds(path_model(BEHIND, seed=seed), seed=seed, grouping="server")
+    model = WithFeeds(path_model(BEHIND, seed=seed), seed=seed, grouping="server")
     model.fit(panel)
-    gains: Sequence[Gain] = model.gains
-    return gains
+    return model.gains
 
 
 def _asked_series(panel: Panel) -> NDArray[np.intp]:

@@ -6,23 +6,22 @@ Seconds are those of the processor, with one thread: what one core takes, whatev
 from __future__ import annotations
 
 import statistics
-from importlib import import_module
 from time import process_time
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tidegate.app.path_models import path_model
 from tidegate.app.threads import one_blas_thread
+from tidegate.forecast.paths import lstm_network
+from tidegate.forecast.paths.lstm import VERSION, Lstm
 from tidegate.lab.bench.forecast.asked import Answer
 from tidegate.lab.bench.result import row
 from tidegate.model.errors import InputError
 from tidegate.model.panel import Panel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     from tidegate.lab.bench.forecast.asked import Asked
 
@@ -45,22 +44,6 @@ CARRIED_LIMIT: Final = 20_000.0
 COLD_LIMIT: Final = 2_000.0
 
 
-class Served(Protocol):
-    """What of the LSTM is measured."""
-
-    def start(self, panel: Panel) -> Any:  # noqa: ANN401 - what is carried is the model's own
-        """Read histories cold."""
-
-    def step(self, carried: Any, sample: NDArray[np.float32]) -> Any:  # noqa: ANN401
-        """Take in the next sample of every series."""
-
-    def quantiles(self, carried: Any) -> NDArray[np.float32]:  # noqa: ANN401
-        """Return quantiles at the knots' horizons."""
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Serve with these weights."""
-
-
 def lstm_answer(asked: Asked, progress: Callable[[str, int, int], None]) -> Answer:
     """Measure one tick of carried series, and reading cold ones; left out where it is not installed."""
     try:
@@ -79,23 +62,23 @@ def lstm_answer(asked: Asked, progress: Callable[[str, int, int], None]) -> Answ
     )
 
 
-def drawn(seed: int) -> Served:
+def drawn(seed: int) -> Lstm:
     """Return the LSTM with weights as training draws them first: speed doesn't depend on what they are.
 
     Raises:
         InputError: it is not installed.
 
     """
-    model = cast("Served", path_model("lstm", seed=seed))
-    network = import_module("tidegate.forecast.paths.lstm_network")
-    weights = network.first_weights(np.random.default_rng(seed))
-    version = import_module("tidegate.forecast.paths.lstm").VERSION
-    model.restore(weights | {"version": np.array([version]), "step_seconds": np.array([STEP_SECONDS])})
+    path_model("lstm", seed=seed)
+    model = Lstm(seed=seed)
+    weights = lstm_network.first_weights(np.random.default_rng(seed))
+    about = {"version": np.array([VERSION]), "step_seconds": np.array([STEP_SECONDS])}
+    model.restore(weights | about)
     return model
 
 
 def _carried_seconds(
-    model: Served, random: np.random.Generator, progress: Callable[[str, int, int], None]
+    model: Lstm, random: np.random.Generator, progress: Callable[[str, int, int], None]
 ) -> float:
     """Return the median seconds of a tick: the next sample of every series, and what is said then."""
     carried = model.start(_panel(BEFORE_STEPS, CARRIED_SERIES, random))
@@ -111,7 +94,7 @@ def _carried_seconds(
 
 
 def _cold_seconds(
-    model: Served, random: np.random.Generator, progress: Callable[[str, int, int], None]
+    model: Lstm, random: np.random.Generator, progress: Callable[[str, int, int], None]
 ) -> float:
     """Return the median seconds of reading all series' histories and saying what comes."""
     panel = _panel(COLD_STEPS, COLD_SERIES, random)
