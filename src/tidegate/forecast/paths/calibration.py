@@ -41,10 +41,10 @@ class Width:
     """(bands, levels)."""
 
     def applied(self, quantiles: NDArray[np.float32], ahead: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return quantiles (rows, levels) stretched about their medians, rising."""
-        median = quantiles[:, MEDIAN, None]
+        """Return quantiles (..., levels) stretched about their medians, rising; ``ahead`` (...) in steps."""
+        median = quantiles[..., MEDIAN, None]
         stretched = median + self.stretch[np.searchsorted(self.bands, ahead)] * (quantiles - median)
-        return np.maximum.accumulate(stretched, axis=1)
+        return np.maximum.accumulate(stretched, axis=-1)
 
 
 def measured(
@@ -54,7 +54,7 @@ def measured(
     step_seconds: int,
 ) -> Width:
     """Measure on forecasts (rows, levels), what came (rows,) and how far ahead it was (rows,), in steps."""
-    bands = np.array([steps_in(seconds, step_seconds) for seconds in BANDS_SECONDS])
+    bands = bands_of(step_seconds)
     band = np.searchsorted(bands, ahead)
     stretch = np.ones((bands.size + 1, PATH_LEVELS.size), dtype=np.float32)
     for at in range(bands.size + 1):
@@ -62,6 +62,11 @@ def measured(
         if inside.sum() >= ROWS_MIN:
             stretch[at] = _stretch(quantiles[inside], came[inside])
     return Width(bands=bands, stretch=stretch)
+
+
+def bands_of(step_seconds: int) -> NDArray[np.intp]:
+    """Return the upper ends of all bands of horizons but the last, in steps."""
+    return np.array([steps_in(seconds, step_seconds) for seconds in BANDS_SECONDS], dtype=np.intp)
 
 
 def _stretch(quantiles: NDArray[np.float32], came: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,8 +21,6 @@ class Mix:
 
     within_hour_ratio: float = 0.4
     """Share of rows that look no further than an hour: decisions are made there."""
-    members_ratio: float = 0.8
-    """Share of rows from origins that members were asked about, where there are any."""
     own_scale_weight: float = 0.3
     """How much a share of its own day-to-day swing counts for each series, beside a share of capacity: large
     errors are what is reserved, and a small VM's own errors are what it feels."""
@@ -66,7 +64,6 @@ class Draws:
         self._outlook, self._came, self._random, self._mix = outlook, came, random, mix
         self._horizon_steps = horizon_steps
         self._usable = int(np.searchsorted(outlook.origins, came.shape[0]))
-        self._spoken = np.empty(0, dtype=np.intp) if outlook.said is None else outlook.said.spoken()
         self._hour = min(steps_in(HOUR_SECONDS, outlook.step_seconds), horizon_steps)
         day = steps_in(DAY_SECONDS, outlook.step_seconds)
         self._weight = weights_of(came, day, mix.own_scale_weight)
@@ -78,9 +75,6 @@ class Draws:
         within_hour = random.integers(1, self._hour + 1, rows)
         ahead = np.where(near, within_hour, random.integers(1, self._horizon_steps + 1, rows))
         origin = random.integers(0, self._usable, rows)
-        if self._spoken.size:
-            heard = random.random(rows) < self._mix.members_ratio
-            origin = np.where(heard, random.choice(self._spoken, rows), origin)
         series = random.integers(0, self._came.shape[1], rows)
         return self.given(origin, ahead, series)
 

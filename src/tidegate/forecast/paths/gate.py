@@ -2,7 +2,7 @@
 
 The blend is per level: softmax weights whose logits are quadratic in the level, so that the middle may come
 from one candidate and the tail from another; and a shift, in units of the series' restlessness. Weights start
-even and the shift at nothing, so an untrained gate is the mean of the plain candidates. Blending quantiles
+even and the shift at nothing, so an untrained gate is the mean of its candidates. Blending quantiles
 rather than probabilities keeps the blend as sharp as its parts (Lichtendahl, Grushka-Cockayne & Winkler,
 Management Science 2013). Trained on pinball loss with Adam (Kingma & Ba 2015), numpy alone.
 """
@@ -32,10 +32,6 @@ SHIFT_RATIO: Final = np.float32(0.3)
 """How fast the shift learns beside the weights."""
 CLIP: Final = np.float32(5)
 """What the network sees is within this many standard deviations."""
-HEARD: Final = np.float32(2.5)
-"""First logit of a member, beside 0 for plain candidates: it starts with more than half of the blend."""
-UNKNOWN: Final = np.float32(-30)
-"""Logit of a candidate that has nothing to say."""
 _X: Final = (2 * PATH_LEVELS - 1).astype(np.float32)
 _CURVES: Final = np.stack((np.ones_like(_X), _X, _X**2))
 _SHIFTS: Final = np.stack((np.ones_like(_X), _X, _X**2, _X**5))
@@ -46,10 +42,8 @@ GRADIENT_MAX: Final = np.float32(1)
 class Gate:
     """``inputs`` -> 64 -> 32 -> weights and shift; rectified, float32."""
 
-    def __init__(
-        self, inputs: int, candidates: int, random: np.random.Generator, *, members: int = 0
-    ) -> None:
-        """Draw the first weights (He et al. 2015); the last ``members`` candidates start well heard."""
+    def __init__(self, inputs: int, candidates: int, random: np.random.Generator) -> None:
+        """Draw the first weights (He et al. 2015); the last layer starts near nothing."""
         self._candidates = candidates
         outputs = len(_CURVES) * candidates + SHIFTS
         self.weights: list[NDArray[np.float32]] = []
@@ -57,7 +51,6 @@ class Gate:
             drawn = random.standard_normal((fan_in, fan_out)) * np.sqrt(2 / fan_in)
             self.weights += [drawn.astype(np.float32), np.zeros(fan_out, dtype=np.float32)]
         self.weights[-2] *= np.float32(0.05)
-        self.weights[-1][candidates - members : candidates] = HEARD
         self.centre = np.zeros(inputs, dtype=np.float32)
         self.spread = np.ones(inputs, dtype=np.float32)
         self._first = [np.zeros_like(weight) for weight in self.weights]
@@ -71,12 +64,12 @@ class Gate:
 
     def blend(self, rows: Rows) -> NDArray[np.float32]:
         """Return blended quantiles (rows, levels), rising."""
-        share, shift = self._shares(self._forward(self._regular(rows.seen)), rows.known)
+        share, shift = self._shares(self._forward(self._regular(rows.seen)))
         return np.sort(_mixed(share, rows.said) + shift * rows.scale[:, None], axis=1)
 
     def shares(self, rows: Rows) -> NDArray[np.float32]:
         """Return each candidate's share of each level (rows, candidates, levels)."""
-        return self._shares(self._forward(self._regular(rows.seen)), rows.known)[0]
+        return self._shares(self._forward(self._regular(rows.seen)))[0]
 
     def learn(
         self,
@@ -94,7 +87,7 @@ class Gate:
         """
         inputs: list[NDArray[np.float32]] = []
         out = self._forward(self._regular(rows.seen), inputs, keep)
-        share, shift = self._shares(out, rows.known)
+        share, shift = self._shares(out)
         blended = _mixed(share, rows.said)
         short = drawn.came[:, None] - blended - shift * rows.scale[:, None]
         pull = drawn.weight[:, None] / np.float32(drawn.weight.size * PATH_LEVELS.size)
@@ -124,14 +117,11 @@ class Gate:
                     values *= keep
         return values
 
-    def _shares(
-        self, out: NDArray[np.float32], known: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _shares(self, out: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return shares (rows, candidates, levels) and the shift (rows, levels) in units of restlessness."""
         count = self._candidates
         curves = out[:, : 3 * count].reshape(-1, 3, count)
         logit = np.einsum("rkc,kl->rcl", curves, _CURVES, optimize=True)
-        logit += np.where(known, np.float32(0), UNKNOWN)[:, :, None]
         logit -= logit.max(axis=1, keepdims=True)
         share = np.exp(logit, out=logit)
         share /= share.sum(axis=1, keepdims=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.forecast.paths.candidates import CANDIDATES
 from tidegate.forecast.paths.draws import MIX, Draws, Mix
 from tidegate.forecast.paths.gate import HIDDEN, Gate
 
@@ -54,7 +55,7 @@ def trained(
     draws = Draws(outlook, came, horizon_steps=horizon_steps, random=random, mix=schedule.mix)
     drawn = draws.draw(schedule.rows)
     first = outlook.rows(drawn.origin, drawn.ahead, drawn.series)
-    gate = Gate(first.seen.shape[1], outlook.candidates, random, members=outlook.members)
+    gate = Gate(first.seen.shape[1], len(CANDIDATES), random)
     gate.standardise(first.seen)
     mean = [weight.copy() for weight in gate.weights]
     for batch in range(schedule.batches):

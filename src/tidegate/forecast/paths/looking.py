@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tidegate.forecast.paths.outlook import Outlook, Rows, Said
+    from tidegate.forecast.paths.outlook import Outlook, Rows
     from tidegate.model.panel import Panel
 
     Answer = Callable[[Rows, NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]]
@@ -47,33 +47,28 @@ def learned_from(panel: Panel) -> NDArray[np.intp]:
     return np.unique(np.linspace(first, panel.steps - 1, ORIGINS_MAX).astype(np.intp))
 
 
-def look_back(panel: Panel, said: Said | None = None) -> Outlook:
+def look_back(panel: Panel) -> Outlook:
     """Look from the panel's past origins a day ahead; straying is measured at each day's turn."""
     day = steps_in(DAY_SECONDS, panel.step_seconds)
     origins = learned_from(panel)
     turns = np.unique(np.maximum(origins // day * day, 1))
-    return outlook(panel, origins, day, measured=turns, said=said)
+    return outlook(panel, origins, day, measured=turns)
 
 
-def paths_ahead(
-    panel: Panel,
-    horizon_steps: int,
-    answer: Answer,
-    said: Callable[[Panel], Said | None] = lambda _: None,
-) -> Paths:
+def paths_ahead(panel: Panel, horizon_steps: int, answer: Answer) -> Paths:
     """Look ahead from the panel's end; ``answer`` says quantiles (rows, levels) of rows, steps and series."""
     count = len(panel.names)
     quantiles = np.empty((PATH_LEVELS.size, horizon_steps, count), dtype=np.float32)
     for start in range(0, count, SERIES_MAX):
         some = np.arange(start, min(start + SERIES_MAX, count))
         part = panel if some.size == count else panel.of(some)
-        quantiles[:, :, some] = _ahead(part, horizon_steps, answer, said(part))
+        quantiles[:, :, some] = _ahead(part, horizon_steps, answer)
     return Paths(end_seconds=panel.end_seconds, step_seconds=panel.step_seconds, quantiles=quantiles)
 
 
-def _ahead(panel: Panel, horizon_steps: int, answer: Answer, said: Said | None) -> NDArray[np.float32]:
+def _ahead(panel: Panel, horizon_steps: int, answer: Answer) -> NDArray[np.float32]:
     now = np.array([panel.steps], dtype=np.intp)
-    view = outlook(panel, now, horizon_steps, measured=now, said=said)
+    view = outlook(panel, now, horizon_steps, measured=now)
     count = len(panel.names)
     found = np.empty((PATH_LEVELS.size, horizon_steps, count), dtype=np.float32)
     at_once = max(1, ROWS_AT_ONCE // count)

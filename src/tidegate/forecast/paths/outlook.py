@@ -29,32 +29,6 @@ _LOW, _HIGH = 0, int(np.searchsorted(PATH_LEVELS, 0.9))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Said:
-    """What members said from each origin, at some horizons."""
-
-    knots: NDArray[np.intp]
-    """(knots,) horizons in steps, rising."""
-    quantiles: NDArray[np.float16]
-    """(origins, members, knots, series, levels); NaN where a member said nothing."""
-
-    def spoken(self) -> NDArray[np.intp]:
-        """Return the origins at which any member said anything."""
-        return np.flatnonzero(~np.isnan(self.quantiles[..., 0]).all(axis=(1, 2, 3)))
-
-    def at(
-        self, origin: NDArray[np.intp], ahead: NDArray[np.intp], series: NDArray[np.intp]
-    ) -> NDArray[np.float32]:
-        """Return (rows, members, levels), linear between knots."""
-        upper = np.minimum(np.searchsorted(self.knots, ahead), self.knots.size - 1)
-        lower = np.maximum(upper - 1, 0)
-        span = np.maximum(self.knots[upper] - self.knots[lower], 1)
-        part = np.clip((ahead - self.knots[lower]) / span, 0, 1).astype(np.float32)[:, None, None]
-        low = self.quantiles[origin, :, lower, series].astype(np.float32)
-        high = self.quantiles[origin, :, upper, series].astype(np.float32)
-        return low + part * (high - low)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """One row per forecast asked for: an origin, a horizon, a series."""
 
@@ -62,8 +36,6 @@ class Rows:
     """(rows, inputs)."""
     said: NDArray[np.float32]
     """(rows, candidates, levels)."""
-    known: NDArray[np.bool_]
-    """(rows, candidates)."""
     scale: NDArray[np.float32]
     """(rows,)."""
 
@@ -87,17 +59,6 @@ class Outlook:
     """(positions, series, levels)."""
     amounts: NDArray[np.float16]
     """(positions, series, amounts)."""
-    said: Said | None
-
-    @property
-    def members(self) -> int:
-        """How many members there are."""
-        return 0 if self.said is None else int(self.said.quantiles.shape[1])
-
-    @property
-    def candidates(self) -> int:
-        """How many candidates there are, plain ones and members."""
-        return len(plain.CANDIDATES) + self.members
 
     def rows(self, origin: NDArray[np.intp], ahead: NDArray[np.intp], series: NDArray[np.intp]) -> Rows:
         """Return rows for origins by number, horizons in steps (at least 1) and series by number."""
@@ -107,8 +68,6 @@ class Outlook:
         position = known_steps - 1 + within - self.first
         level, scale = self.traits.level[origin, series], self.traits.scale[origin, series]
         said = self._said(origin, ahead, series, position, level)
-        known = ~np.isnan(said[:, :, 0])
-        said = np.where(known[:, :, None], said, level[:, None, None])
         relative = described.relative(
             self.amounts[position, series].astype(np.float32), level[:, None], scale[:, None]
         )
@@ -120,7 +79,7 @@ class Outlook:
             *(self.traits.numbers[origin, series].astype(np.float32), relative, spreads),
             *(places.reshape(ahead.size, -1), described.moments(seconds), self._horizon(ahead)),
         )
-        return Rows(seen=np.concatenate(seen, axis=1), said=said, known=known, scale=scale)
+        return Rows(seen=np.concatenate(seen, axis=1), said=said, scale=scale)
 
     def _said(
         self,
@@ -142,8 +101,6 @@ class Outlook:
             ),
             axis=1,
         )
-        if self.said is not None:
-            said = np.concatenate((said, self.said.at(origin, ahead, series)), axis=1)
         return np.clip(said, 0, 1)
 
     def _horizon(self, ahead: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -159,7 +116,6 @@ def outlook(
     horizon_steps: int,
     *,
     measured: NDArray[np.intp],
-    said: Said | None = None,
 ) -> Outlook:
     """Look from ``origins`` (rising, steps known) up to a horizon; strays as ``measured`` at some steps."""
     history = filled(panel.shares)
@@ -180,5 +136,4 @@ def outlook(
         first=first,
         usual=np.concatenate([plain.usual(history, block, step) for block in blocks]),
         amounts=np.concatenate([described.usual_amounts(history, block, step) for block in blocks]),
-        said=said,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tidegate.forecast.paths import calibration
+from tidegate.forecast.paths import calibration, reliance
 from tidegate.forecast.paths.candidates import CANDIDATES, MEDIAN, strays, usual
 from tidegate.forecast.paths.draws import Drawn
 from tidegate.forecast.paths.engine import PathEngine
 from tidegate.forecast.paths.gate import Gate
 from tidegate.forecast.paths.histories import filled, lagged, mean_before, running_peak, running_sum
+from tidegate.forecast.paths.judging import Judged
 from tidegate.forecast.paths.lessons import Schedule
 from tidegate.forecast.paths.looking import look_back
 from tidegate.forecast.paths.outlook import Rows
@@ -149,7 +150,6 @@ def gate_rows(random: np.random.Generator, count: int, candidates: int) -> Rows:
     return Rows(
         seen=random.normal(0, 1, (count, 5)).astype(np.float32),
         said=said,
-        known=random.random((count, candidates)) < 0.8,
         scale=random.random(count).astype(np.float32),
     )
 
@@ -160,14 +160,12 @@ def drawn_of(came: np.ndarray) -> Drawn:
     return Drawn(origin=nothing, ahead=nothing, series=nothing, came=came, weight=weight)
 
 
-def test_an_untrained_gate_is_the_mean_and_hears_only_who_speaks() -> None:
+def test_an_untrained_gate_is_the_mean_of_its_candidates() -> None:
     random = np.random.default_rng(0)
     gate = Gate(5, 4, random)
     gate.weights[-2][:] = 0
     rows = gate_rows(random, 50, 4)
-    rows.known[:, 0] = True
-    mean = np.stack([said[known].mean(axis=0) for said, known in zip(rows.said, rows.known, strict=True)])
-    np.testing.assert_allclose(gate.blend(rows), mean, atol=1e-5)
+    np.testing.assert_allclose(gate.blend(rows), rows.said.mean(axis=1), atol=1e-5)
 
 
 def test_a_step_goes_down_the_loss_as_finite_differences_say() -> None:
@@ -176,7 +174,6 @@ def test_a_step_goes_down_the_loss_as_finite_differences_say() -> None:
     gate = Gate(5, 3, random)
     gate.weights[-2][:] = random.normal(0, 0.3, gate.weights[-2].shape)
     rows = gate_rows(random, 400, 3)
-    rows.known[:] = True
     came = random.random(400).astype(np.float32)
 
     def loss() -> float:
@@ -208,6 +205,38 @@ def test_a_gate_restored_blends_as_before() -> None:
     gate.standardise(rows.seen)
     other.restore(gate.state())
     np.testing.assert_array_equal(gate.blend(rows), other.blend(rows))
+
+
+def judged_rows(random: np.random.Generator, gates_error: float, members_error: float) -> Judged:
+    """Forecasts that are off by so much, each by its own chance."""
+    rows = 30_000
+    came = random.random(rows).astype(np.float32)
+    off = [random.normal(0, error, (rows, 1)) for error in (gates_error, members_error)]
+    gates, members = (
+        np.repeat(came[:, None] + error, PATH_LEVELS.size, axis=1).astype(np.float32) for error in off
+    )
+    return Judged(
+        gates=gates,
+        members=members,
+        came=came,
+        ahead=random.integers(1, DAY + 1, rows),
+        weight=np.ones(rows, dtype=np.float32),
+    )
+
+
+def test_who_was_right_is_relied_on() -> None:
+    random = np.random.default_rng(4)
+    better = reliance.measured(judged_rows(random, 0.01, 0.3), STEP).share_at(np.array([1, DAY]))
+    worse = reliance.measured(judged_rows(random, 0.3, 0.01), STEP).share_at(np.array([1, DAY]))
+    np.testing.assert_allclose(better, 0.5)
+    np.testing.assert_allclose(worse, 0.0)
+
+
+def test_what_nobody_was_asked_about_changes_no_trust() -> None:
+    random = np.random.default_rng(5)
+    seen = judged_rows(random, 0.3, 0.01)
+    seen.members[:] = np.nan
+    np.testing.assert_allclose(reliance.measured(seen, STEP).share_at(np.array([1])), 0.25)
 
 
 def test_nothing_in_view_depends_on_what_comes_later(fleet: np.ndarray) -> None:
