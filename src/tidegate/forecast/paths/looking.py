@@ -59,8 +59,9 @@ def paths_ahead(panel: Panel, horizon_steps: int, answer: Answer) -> Paths:
     """Look ahead from the panel's end; ``answer`` says quantiles (rows, levels) of rows, steps and series."""
     count = len(panel.names)
     quantiles = np.empty((PATH_LEVELS.size, horizon_steps, count), dtype=np.float32)
-    for start in range(0, count, SERIES_MAX):
-        some = np.arange(start, min(start + SERIES_MAX, count))
+    quantiles[:] = PATH_LEVELS[:, None, None]  # who was never seen may use anything
+    seen = np.flatnonzero(~np.isnan(panel.shares).all(axis=0))
+    for some in np.array_split(seen, -(-seen.size // SERIES_MAX)) if seen.size else ():
         part = panel if some.size == count else panel.of(some)
         quantiles[:, :, some] = _ahead(part, horizon_steps, answer)
     return Paths(end_seconds=panel.end_seconds, step_seconds=panel.step_seconds, quantiles=quantiles)

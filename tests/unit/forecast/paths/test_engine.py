@@ -228,15 +228,15 @@ def test_who_was_right_is_relied_on() -> None:
     random = np.random.default_rng(4)
     better = reliance.measured(judged_rows(random, 0.01, 0.3), STEP).share_at(np.array([1, DAY]))
     worse = reliance.measured(judged_rows(random, 0.3, 0.01), STEP).share_at(np.array([1, DAY]))
-    np.testing.assert_allclose(better, 0.5)
-    np.testing.assert_allclose(worse, 0.0)
+    np.testing.assert_allclose(better, 0.25)
+    np.testing.assert_allclose(worse, 0.1)
 
 
 def test_what_nobody_was_asked_about_changes_no_trust() -> None:
     random = np.random.default_rng(5)
     seen = judged_rows(random, 0.3, 0.01)
     seen.members[:] = np.nan
-    np.testing.assert_allclose(reliance.measured(seen, STEP).share_at(np.array([1])), 0.25)
+    np.testing.assert_allclose(reliance.measured(seen, STEP).share_at(np.array([1])), 0.2)
 
 
 def test_nothing_in_view_depends_on_what_comes_later(fleet: np.ndarray) -> None:
