@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from inspect import signature
 from typing import TYPE_CHECKING, Final
 
+from tidegate.forecast.feeds import WithFeeds
+from tidegate.forecast.windows import HOUR_SECONDS
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 GROUP: Final = "tidegate.path_models"
 """Entry points of plug-ins: each a callable that takes a seed and returns a `PathForecaster`."""
+FEEDS_SUFFIX: Final = "+feeds"
+"""What a name ends with to have the model wrapped: shifted by feeds where these have shown to help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,23 +64,38 @@ PATH_MODELS: Final[Mapping[str, PathModel]] = {
 
 
 def path_model(
-    name: str, *, seed: int, engine: str = "local", processes: int | None = None
+    name: str,
+    *,
+    seed: int,
+    engine: str = "local",
+    processes: int | None = None,
+    feeds_seconds: int = HOUR_SECONDS,
 ) -> PathForecaster:
-    """Make a path model by name: ours first, then plug-ins.
+    """Make a path model by name: ours first, then plug-ins; with `FEEDS_SUFFIX`, one that uses feeds.
 
     A model that can spread its work takes ``engine`` and ``processes`` (None: as it likes) by keyword; others
-    work where they are.
+    work where they are. ``feeds_seconds`` is how far ahead feeds are tried.
 
     Raises:
         InputError: nobody goes by that name, or what it needs is not installed.
 
     """
-    kind = _kind(name)
-    if name not in PATH_MODELS:
-        return kind(seed)
-    taken = _taken(kind)
-    given = {"engine": engine, "processes": processes}
-    return kind(seed=seed, **{word: value for word, value in given.items() if word in taken})
+    base = without_feeds(name)
+    kind = _kind(base)
+    if base in PATH_MODELS:
+        taken = _taken(kind)
+        given = {"engine": engine, "processes": processes}
+        model = kind(seed=seed, **{word: value for word, value in given.items() if word in taken})
+    else:
+        model = kind(seed)
+    if base == name:
+        return model
+    return WithFeeds(model, seed=seed, horizon_seconds=feeds_seconds, grouping="server_or_name")
+
+
+def without_feeds(name: str) -> str:
+    """Return the name of the model that is wrapped; the name itself where none is."""
+    return name.removesuffix(FEEDS_SUFFIX)
 
 
 def spreads(name: str) -> bool:
@@ -86,7 +105,8 @@ def spreads(name: str) -> bool:
         InputError: see `path_model`.
 
     """
-    return name in PATH_MODELS and "engine" in _taken(_kind(name))
+    base = without_feeds(name)
+    return base in PATH_MODELS and "engine" in _taken(_kind(base))
 
 
 def is_daily(name: str) -> bool:
@@ -96,8 +116,9 @@ def is_daily(name: str) -> bool:
         InputError: nobody goes by that name.
 
     """
-    known = PATH_MODELS.get(name)
-    return bool(getattr(_plug_in(name), "daily", False)) if known is None else known.daily
+    base = without_feeds(name)
+    known = PATH_MODELS.get(base)
+    return bool(getattr(_plug_in(base), "daily", False)) if known is None else known.daily
 
 
 def _kind(name: str) -> Callable[..., PathForecaster]:

@@ -13,13 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from tidegate.app.path_models import without_feeds
 from tidegate.cli.durations import duration_text, parse_duration_seconds
+from tidegate.cli.feed_options import FeedOptions, feeds_for, models_with, unheard
+from tidegate.cli.feeds_table import feeds_table
 from tidegate.cli.files import check_writable, write_atomically
-from tidegate.cli.model_names import DEFAULT_MODELS, check_engine, parse_models
+from tidegate.cli.model_names import DEFAULT_MODELS, check_engine
 from tidegate.cli.numbers import checked_seed
 from tidegate.cli.resource_names import parse_resources
 from tidegate.lab.forecasts.run import ForecastSettings, forecast_all, origins_in, runs_of
 from tidegate.lab.forecasts.table import figures, rows_of
+from tidegate.lab.forecasts.worth import worth_figures, worth_of_feeds
 from tidegate.lab.replay import with_known_capacity
 from tidegate.model.errors import InputError
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from tidegate.lab.forecasts.origins import Origins
     from tidegate.lab.forecasts.run import ForecastResult, ForecastRun
     from tidegate.lab.forecasts.table import Row
+    from tidegate.lab.forecasts.worth import Worth
     from tidegate.model.trace import Trace
 
 WIDE: Final = 110
@@ -48,6 +53,15 @@ def command(
     horizon: Annotated[str, typer.Option(help="How far ahead to look; several, comma-separated.")] = "1h",
     origins: Annotated[int, typer.Option(help="From how many moments to look ahead.")] = 16,
     resource: Annotated[str, typer.Option(help="Resources, comma-separated.")] = "cpu",
+    feed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=WHAT", help="A feed, as events=launches.ics; may be given again."),
+    ] = None,
+    feeds: Annotated[bool, typer.Option("--feeds", help="Tell what each feed is worth.")] = False,
+    app_metrics: Annotated[
+        bool | None,
+        typer.Option(help="Use the trace's app_* and memory behaviour as feeds; by default with --feeds."),
+    ] = None,
     step: Annotated[str | None, typer.Option(help="The grid's step; inferred by default.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report here.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
@@ -60,32 +74,34 @@ def command(
     ] = None,
 ) -> None:
     """Look ahead on TRACE with several models, hold what they say against what came, and compare."""
-    models, left_out = parse_models(model, seed=seed)
+    asked = FeedOptions(specs=tuple(feed or ()), judged=feeds, app_metrics=app_metrics)
+    models, left_out = models_with(asked, model, seed=seed)
     check_engine(engine, models)
     check_writable(json, report)
     horizons = _horizons(horizon)
     console = Console(stderr=True)
-    for reason in left_out:
-        console.print(Text(f"left out: {reason}", style="yellow"), soft_wrap=True)
+    _tell([*(f"left out: {reason}" for reason in left_out), *unheard(asked, models)], console)
     with console.status("reading the trace"):
         trace = with_known_capacity(_loaded(traces, resource, step))
     _tell_missing(resource, trace, console)
     settings = ForecastSettings(
-        horizons_seconds=horizons, origins=origins, seed=seed, engine=engine, with_fans=report is not None
+        horizons_seconds=horizons,
+        origins=origins,
+        seed=seed,
+        engine=engine,
+        with_fans=report is not None,
+        feeds=feeds_for(trace, asked, traces),
     )
     placed = origins_in(trace, settings)
+    worth = _worth(trace, models, settings, processes, console) if feeds else []
     results = _forecast(trace, runs_of(models, trace.resources), settings, processes, console)
     if json is not None:
         said = figures(results, placed, step_seconds=trace.step_seconds, seed=seed)
+        said |= {"feeds": worth_figures(worth)} if feeds else {}
         write_atomically(json, msgspec.json.format(msgspec.json.encode(said)))
     if report is not None:
         _write_report(report, trace, results, settings)
-    screen = Console()
-    for measured in trace.resources:
-        own = [result for result in results if result.run.resource is measured]
-        for at in range(len(placed.horizons_steps)):
-            rows = rows_of(own, placed, at, step_seconds=trace.step_seconds, seed=seed)
-            screen.print(_table(rows, placed, trace.step_seconds, screen.width))
+    _show(results, placed, worth, trace, seed)
 
 
 def _horizons(text: str) -> tuple[int, ...]:
@@ -109,6 +125,11 @@ def _loaded(traces: Sequence[Path], resource: str, step: str | None) -> Trace:
         resources=parse_resources(resource),
         step_seconds=None if step is None else parse_duration_seconds(step),
     )
+
+
+def _tell(notes: Sequence[str], console: Console) -> None:
+    for note in notes:
+        console.print(Text(note, style="yellow"), soft_wrap=True)
 
 
 def _tell_missing(asked: str, trace: Trace, console: Console) -> None:
@@ -146,6 +167,27 @@ def _forecast(
                 progress.update(task, completed=count)
 
         return forecast_all(trace, runs, settings, processes=processes, progress=show)
+
+
+def _worth(
+    trace: Trace, models: Sequence[str], settings: ForecastSettings, processes: int | None, console: Console
+) -> list[Worth]:
+    with console.status("trying each feed on the past"):
+        return worth_of_feeds(trace, models[0], settings, processes=processes)
+
+
+def _show(
+    results: Sequence[ForecastResult], origins: Origins, worth: Sequence[Worth], trace: Trace, seed: int
+) -> None:
+    """Print a table per resource and horizon: of models, then of feeds."""
+    screen = Console()
+    for measured in trace.resources:
+        own = [result for result in results if result.run.resource is measured]
+        for at in range(len(origins.horizons_steps)):
+            rows = rows_of(own, origins, at, step_seconds=trace.step_seconds, seed=seed)
+            screen.print(_table(rows, origins, trace.step_seconds, screen.width))
+    for one in worth:
+        screen.print(feeds_table(one, without_feeds(results[0].run.model), screen.width))
 
 
 def _write_report(

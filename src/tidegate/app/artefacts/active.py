@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tidegate.app.artefacts.folder import open_model
 from tidegate.app.artefacts.stages import active_in, waiting_for
-from tidegate.app.path_models import GROUP, PATH_MODELS, path_model
+from tidegate.app.path_models import GROUP, PATH_MODELS, path_model, without_feeds
 from tidegate.model.errors import InputError
 from tidegate.ports import PathForecaster, Stateful
 
@@ -101,6 +101,8 @@ def new_model(kind: str, *, seed: int) -> StorableModel:
         InputError: nobody goes by that name, what it needs is not installed, or it can't be stored.
 
     """
+    if without_feeds(kind) != kind:
+        raise InputError(f"model '{kind}' learns from feeds, which training has none of; leave the end off")
     return storable(kind, path_model(kind, seed=seed))
 
 

@@ -44,6 +44,7 @@ class FeedGain:
     """What a feed is worth to a group of series."""
 
     feed: str
+    kind: FeedKind
     group: str
     gain_ratio: float
     """The share of the loss it saves, beside the feeds that are on already."""
@@ -97,7 +98,7 @@ class Ablation:
         low, value = judged.low.reshape(shape), judged.gain.reshape(shape)
         best = np.where(low > 0, value, 0).sum(axis=1)
         records = {
-            at: self._records(one.name, judged, base, columns=slice(at * shape[1], (at + 1) * shape[1]))
+            at: self._records(one, judged, base, columns=slice(at * shape[1], (at + 1) * shape[1]))
             for at, one in enumerate(named)
         }
         used: list[Used] = []
@@ -105,7 +106,7 @@ class Ablation:
             if best[at] <= 0:
                 break
             on, again = self._add(named[at], low[at] > 0, judged.level, base, room=len(used) < USED_MAX)
-            records[at] = self._records(named[at].name, again, base, allowed=on)
+            records[at] = self._records(named[at], again, base, allowed=on)
             if on.any():
                 used.append(self._learn(named[at], on))
         return tuple(record for at in range(len(named)) for record in records[at]), tuple(used)
@@ -216,7 +217,7 @@ class Ablation:
 
     def _records(
         self,
-        name: str,
+        named: Named,
         judged: Judged,
         base: NDArray[np.float64],
         *,
@@ -228,7 +229,8 @@ class Ablation:
         on = np.zeros(len(self.groups), dtype=np.bool_) if allowed is None else allowed
         return [
             FeedGain(
-                feed=name,
+                feed=named.name,
+                kind=named.kind,
                 group=group,
                 gain_ratio=float(gain[at]),
                 low=float(low[at]),

@@ -32,7 +32,7 @@ MEAN_DAYS: Final = (1, 14)
 VALUE_DOUBT_DAYS: Final = (0.5, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0)
 """Shrinkage of each column, as so many days of samples that say it does nothing: that a series follows the
 feed, less what it got used to, is learned soonest; that it follows it late is learned when it is plain."""
-EVENT_DOUBT_DAYS: Final = (1.0, 0.25, 2.0, 0.5, 2.0, 0.5, 2.0, 2.0, 2.0)
+EVENT_DOUBT_DAYS: Final = (1.0, 0.25, 2.0, 2.0, 0.5, 2.0, 0.5, 2.0, 2.0, 2.0)
 """Events are rare: that a day becomes one of rest is learned from one, any other shape from several."""
 
 
@@ -161,16 +161,19 @@ def _of_events(
     leads: NDArray[np.int64],
     rest_day: NDArray[np.float32],
 ) -> Features:
-    """Return whether an event is on, alone and as a day of rest, and the same a day before and after it.
+    """Return whether an event is on, alone and as a day of rest, and how much more than now it is on.
 
-    Then, outside it, an hour before and after, and a week after, when many a model takes it for usual.
+    The latter, for most models soon follow what goes on: of an event they lack its beginning and its end.
+    Then the same a day before and after it and, outside it, an hour before and after, and a week after,
+    when many a model takes it for usual.
     """
     now = panel.start_seconds + origins * panel.step_seconds
     targets = _middles(panel, origins, leads)
     told = known_at(feed, now, targets)
     known = ~np.isnan(told)
     inside = np.where(known, told, 0)[:, :, None]
-    columns = [np.broadcast_to(inside, rest_day.shape), inside * rest_day]
+    begun = np.nan_to_num(known_at(feed, now, now[:, None]), nan=0.0)[:, :, None]
+    columns = [np.broadcast_to(each, rest_day.shape) for each in (inside, inside * rest_day, inside - begun)]
     for offset in (DAY_SECONDS, -DAY_SECONDS, HOUR_SECONDS, -HOUR_SECONDS, -7 * DAY_SECONDS):
         there = np.nan_to_num(known_at(feed, now, targets + offset), nan=0.0)[:, :, None]
         outside = np.where(inside == 0, there, 0)

@@ -28,6 +28,11 @@ def by_stem(panel: Panel) -> tuple[str, ...]:
     return tuple(_STEM.sub("", name) or EVERYBODY for name in panel.names)
 
 
+def by_server_or_stem(panel: Panel) -> tuple[str, ...]:
+    """Return the server of each series where servers are known, else what its name starts with."""
+    return panel.groups or by_stem(panel)
+
+
 def all_together(panel: Panel) -> tuple[str, ...]:
     """Return one group."""
     return (EVERYBODY,) * len(panel.names)
@@ -46,6 +51,7 @@ def bounded(labels: Sequence[str]) -> tuple[str, ...]:
 GROUPINGS: Final[dict[str, Callable[[Panel], tuple[str, ...]]]] = {
     "server": by_server,
     "name": by_stem,
+    "server_or_name": by_server_or_stem,
     "all": all_together,
 }
 """How series may be grouped, by what an operator calls it."""

@@ -46,7 +46,7 @@ class WithFeeds:
         *,
         seed: int = 0,
         horizon_seconds: int = HORIZON_SECONDS,
-        grouping: Literal["server", "name", "all"] = "server",
+        grouping: Literal["server", "name", "server_or_name", "all"] = "server",
     ) -> None:
         """Take the model, how far ahead feeds are tried, and which series are tried together."""
         self._base = base
@@ -64,6 +64,14 @@ class WithFeeds:
 
     def fit(self, panel: Panel) -> None:
         """Fit the model, on the way also on the first part of the history to see what it leaves to feeds."""
+        self.judge(panel)
+        self._base.fit(panel)
+
+    def judge(self, panel: Panel) -> tuple[FeedGain, ...]:
+        """Fit the model on the first part of the history, and learn and return what feeds are worth to it.
+
+        None where the history is too short to tell, or has no feeds. To forecast, call `fit`.
+        """
         self._gains, self._used, self._known = (), (), {}
         named = by_name(panel.feeds)
         horizon = max(1, round(self._horizon_seconds / panel.step_seconds))
@@ -83,7 +91,7 @@ class WithFeeds:
                 name: (int(at), scale)
                 for name, at, scale in zip(panel.names, group, samples.scale, strict=True)
             }
-        self._base.fit(panel)
+        return self._gains
 
     def paths(self, panel: Panel, horizon_steps: int) -> Paths:
         """Return the model's paths, shifted for the series that were fitted and the feeds that are on."""

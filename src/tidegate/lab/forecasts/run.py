@@ -129,7 +129,13 @@ def forecast(
     origins = origins_in(trace, settings)
     whole = replace(panel_of(trace, run.resource), feeds=settings.feeds)
     capacity = trace.rows_of(run.resource)[1]
-    model = path_model(run.model, seed=settings.seed, engine=settings.engine, processes=settings.processes)
+    model = path_model(
+        run.model,
+        seed=settings.seed,
+        engine=settings.engine,
+        processes=settings.processes,
+        feeds_seconds=max(settings.horizons_seconds),
+    )
     tally = PathTally(
         scale=seasonal_scale(whole.shares[: origins.steps[0]], whole.step_seconds),
         horizons_steps=origins.horizons_steps,

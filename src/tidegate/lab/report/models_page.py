@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.app.path_models import without_feeds
 from tidegate.lab.forecasts.intervals import drawn_origins, ratio_interval
 from tidegate.lab.forecasts.measures import LEVELS, wql
 from tidegate.lab.forecasts.run import origins_in
@@ -295,6 +296,12 @@ def _tabular(columns: Sequence[str], lines: Sequence[str], name: str) -> str:
     )
 
 
+def _said_of(model: str) -> str:
+    if without_feeds(model) != model:
+        return words.WITH_FEEDS
+    return words.MODELS.get(model, words.PLUG_IN)
+
+
 def _how(models: Sequence[str]) -> str:
     others = [(name, said) for name, said in words.MODELS.items() if name not in models]
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in words.LIMITS)
@@ -304,7 +311,7 @@ def _how(models: Sequence[str]) -> str:
         "<h3>Measures</h3>",
         explained(words.MEASURES),
         "<h3>Models in this report</h3>",
-        explained([(name, words.MODELS.get(name, words.PLUG_IN)) for name in models]),
+        explained([(name, _said_of(name)) for name in models]),
     ]
     if others:
         parts.append(f"<details><summary>Models that were not run</summary>{explained(others)}</details>")

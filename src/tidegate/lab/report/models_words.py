@@ -31,6 +31,7 @@ MODELS: Final[Mapping[str, str]] = {
     "on.",
 }
 PLUG_IN: Final = "Not described here: see the documentation it came with."
+WITH_FEEDS: Final = "The same, its paths shifted by those feeds that have shown to help."
 
 MEASURES: Final[Sequence[tuple[str, str]]] = (
     (

@@ -133,3 +133,8 @@ def test_who_can_t_be_stored_is_told_who_can():
     assert not {"forgetful", "broken"} & set(storable_kinds())
     with pytest.raises(InputError, match=r"'forgetful' has nothing to store.*choose from .*tiny"):
         new_model("forgetful", seed=0)
+
+
+def test_a_model_with_feeds_is_not_trained_for_there_are_none():
+    with pytest.raises(InputError, match=r"model 'ridge\+feeds' learns from feeds.*leave the end off"):
+        new_model("ridge+feeds", seed=0)

@@ -140,11 +140,20 @@ def test_events_have_a_day_before_and_after():
     panel = panel_of(np.zeros((96, 2)))
     leads = [1, 96, 97, 192, 193, 289]
     found = told(feed, panel, origins=[96], leads=leads).values[0, :, 0]
-    inside, rest, before, _, after = (found[:, at].tolist() for at in range(5))
+    inside, rest, begun, before, _, after = (found[:, at].tolist() for at in range(6))
     assert inside == [0, 0, 0, 0, 1, 0]
     assert rest == [0, 0, 0, 0, 0.5, 0]
+    assert begun == inside  # none is on now
     assert before == [0, 0, 1, 1, 0, 0]
     assert after == [0, 0, 0, 0, 0, 1]
+
+
+def test_an_event_that_is_on_now_tells_of_its_end():
+    drawn = [(MIDNIGHT - 9 * DAY, 0, 0), (MIDNIGHT + DAY, 0, 1), (MIDNIGHT + DAY + 7_200, 0, 0)]
+    feed = feed_of(drawn, holds=366 * DAY, kind=FeedKind.EVENT)
+    found = told(feed, panel_of(np.zeros((100, 2))), origins=[92, 100], leads=[2, 4, 6, 13]).values[:, :, 0]
+    assert found[:, :, 0].tolist() == [[0, 0, 1, 0], [1, 1, 0, 0]]
+    assert found[:, :, 2].tolist() == [[0, 0, 1, 0], [0, 0, -1, -1]]
 
 
 def test_each_vm_sees_its_own_metric():

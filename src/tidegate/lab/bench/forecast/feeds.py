@@ -47,11 +47,20 @@ AHEAD_SECONDS: Final = 2_400
 KNOWN_SECONDS: Final = 3 * 86_400
 """How long before they hold weather and events are known."""
 DAY_SECONDS: Final = 86_400
+HORIZONS_SECONDS: Final = {
+    FeedKind.EVENT: DAY_SECONDS,
+    FeedKind.WEATHER: DAY_SECONDS,
+    FeedKind.SERIES: 3_600,
+    FeedKind.APPLICATION: 3_600,
+}
+"""How far ahead each kind is asked: what is announced a day, for an hour ahead a model that follows its last
+error has seen most of it; what is measured as far as it leads, and no further."""
 EFFECT_RATIO: Final = 0.5
 """Of a series' standard deviation."""
 HOW_MADE: Final = (
     "all feeds are made up; the real ones were injected into the trace, "
-    f"by {EFFECT_RATIO:g} x each series' standard deviation"
+    f"by {EFFECT_RATIO:g} x each series' standard deviation, events by twice that; those that are announced "
+    "(events, weather) are asked a day ahead, those that are measured an hour"
 )
 ACTS_ON: Final = 3
 """A useful feed moves one of so many groups."""
@@ -146,9 +155,12 @@ def injected(panel: Panel, seed: int) -> Injected:
 
 def _judged(panel: Panel, seed: int) -> Sequence[FeedGain]:
     """Return what the product says of each feed and group."""
-    model = WithFeeds(path_model(BEHIND, seed=seed), seed=seed, grouping="server")
-    model.fit(panel)
-    return model.gains
+    found: list[FeedGain] = []
+    for seconds in dict.fromkeys(HORIZONS_SECONDS.values()):
+        base = path_model(BEHIND, seed=seed)
+        model = WithFeeds(base, seed=seed, horizon_seconds=seconds, grouping="server")
+        found += [gain for gain in model.judge(panel) if HORIZONS_SECONDS[gain.kind] == seconds]
+    return found
 
 
 def _asked_series(panel: Panel) -> NDArray[np.intp]:
