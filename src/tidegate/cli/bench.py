@@ -10,6 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.files import check_writable, write_atomically
@@ -23,9 +24,12 @@ WORKLOADS_MAX = 10_000_000
 
 
 def command(
-    area: Annotated[str, typer.Argument(help="What to measure: live, replay or tick.")],
+    area: Annotated[str, typer.Argument(help="What to measure: live, replay, soak or tick.")],
     workloads: Annotated[str, typer.Option(help="tick: numbers of workloads, comma-separated.")] = SIZES,
     policy: Annotated[str | None, typer.Option(help="tick: the policy; replay: policies.")] = None,
+    trace: Annotated[
+        list[Path] | None, typer.Option(help="soak: a trace, one month after the other; made up without.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0, callback=checked_seed)] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the figures here, for machines.")] = None,
 ) -> None:
@@ -36,14 +40,22 @@ def command(
         def progress(what: str, done: int, whole: int) -> None:
             status.update(f"measuring {area}: {what}, {done} of {whole}")
 
-        result = _measured(area, workloads, policy, seed, progress)
+        result = _measured(area, workloads, policy, trace or [], seed=seed, progress=progress)
     if json is not None:
         write_atomically(json, msgspec.json.format(msgspec.json.encode(result)))
     Console().print(_table(result))
+    for note in result.notes:
+        Console().print(Text(note))
 
 
 def _measured(
-    area: str, workloads: str, policy: str | None, seed: int, progress: Callable[[str, int, int], None]
+    area: str,
+    workloads: str,
+    policy: str | None,
+    traces: list[Path],
+    *,
+    seed: int,
+    progress: Callable[[str, int, int], None],
 ) -> Benchmark:
     match area:
         case "live":
@@ -60,8 +72,12 @@ def _measured(
             from tidegate.lab.bench.replay import POLICIES, bench_replay
 
             return bench_replay(POLICIES if policy is None else parse_policies(policy), seed=seed)
+        case "soak":
+            from tidegate.lab.bench.soak import bench_soak
+
+            return bench_soak(traces, seed=seed, progress=progress)
         case _:
-            raise InputError(f"unknown area '{area}'; choose from live, replay, tick")
+            raise InputError(f"unknown area '{area}'; choose from live, replay, soak, tick")
 
 
 def _sizes(text: str) -> list[int]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tidegate.forecast.engine import drift as drifts
+from tidegate.forecast.engine import newcomers
 from tidegate.forecast.engine import past as pasts
 from tidegate.forecast.engine import record as records
 from tidegate.forecast.engine.features import COUNT, features, peaks
@@ -18,7 +20,7 @@ from tidegate.forecast.engine.lessons import BATCH, DRAWN_MAX, Pool, schedule
 from tidegate.forecast.engine.network import OFFSETS, Network
 from tidegate.forecast.engine.past import Sample, Slots
 from tidegate.model.columns import part_of, prefixed, under
-from tidegate.model.forecast import Exceedance, Forecast
+from tidegate.model.forecast import Drifts, Exceedance, Forecast
 from tidegate.model.roster import source_rows
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Engine:
         self._lead_steps = lead_steps
         self._past = pasts.columns(self._slots)
         self._record = records.columns(lead_steps)
+        self._drift = drifts.columns()
         self._random = [np.random.default_rng((seed, int(resource))) for resource in resources]
         self._networks = [Network(COUNT, random) for random in self._random]
         self._pools = [Pool(lead_steps) for _ in resources]
@@ -66,6 +69,8 @@ class Engine:
             share = np.clip(snapshot.used / snapshot.capacity, 0, 1).astype(np.float32)
             held = (snapshot.held / snapshot.capacity).astype(np.float32)
         sample = Sample(share, pasts.censored_samples(snapshot) & (held < 1))
+        settled = PROFILING_SECONDS / self._step_seconds
+        newcomers.start(self._past, self._record, snapshot, sample.share, settled_steps=settled)
         for row in range(len(self._networks)):
             self._pools[row].observe(Sample(sample.share[row], sample.censored[row]))
             if due:
@@ -94,9 +99,11 @@ class Engine:
             for pool in self._pools:
                 pool.follow(source_rows(ids, before))
         self._record.follow(snapshot)
+        self._drift.follow(snapshot)
         changed, factor = pasts.resize(self._past, snapshot.capacity)
         if factor.size:
             records.resize(self._record, changed, factor)
+            drifts.resize(self._drift, changed, factor)
             for row, pool in enumerate(self._pools):
                 pool.follow(np.where(changed[row], -1, np.arange(changed.shape[1])))
 
@@ -127,12 +134,14 @@ class Engine:
         drawn = [self._draw(row) if due else _NOBODY for row in range(shape[0])]
         turn = self._ticks % self._lead_steps
         kept = [np.empty((COUNT, rows.size), dtype=np.float32) for rows in drawn]
+        noticed = np.zeros(shape, dtype=np.bool_)
         for row, part in self._chunks(shape):
             past = _views(self._past, row, part, pasts_of=_PAST)
             record = _views(self._record, row, part, pasts_of=_RECORD)
             mine = Sample(sample.share[row, part], sample.censored[row, part])
             sla = snapshot.roster.violation_rate[part]
             said = record["said"][turn]
+            drift = _views(self._drift, row, part, pasts_of=_DRIFT)
             records.judge(
                 record,
                 said,
@@ -141,14 +150,10 @@ class Engine:
                 sla=sla,
                 step_seconds=self._step_seconds,
                 lead_steps=self._lead_steps,
+                pace=drifts.pace(drift, self._step_seconds),
             )
-            pasts.remember(
-                past,
-                mine,
-                time_seconds=snapshot.time_seconds,
-                step_seconds=self._step_seconds,
-                slots=self._slots,
-            )
+            alarms = self._remember(past, drift, mine, snapshot.time_seconds)
+            noticed[row, part.start + alarms.rows] = True
             peak = peaks(past, time_seconds=snapshot.time_seconds, slots=self._slots)
             seen = features(past, peak, time_seconds=snapshot.time_seconds)
             exceedance = self._networks[row].exceedance(seen, out=curve[:, row, part])
@@ -160,7 +165,19 @@ class Engine:
             kept[row][:, inside] = seen[:, drawn[row][inside] - part.start]
         for row, pool in enumerate(self._pools if due else ()):
             pool.draw(drawn[row], kept[row])
-        return self._made(snapshot, curve, quantiles, safe)
+        return self._made(snapshot, curve, quantiles, safe, noticed)
+
+    def _remember(
+        self, past: pasts.Chunk, drift: pasts.Chunk, sample: Sample, time_seconds: int
+    ) -> drifts.Alarms:
+        """Take in a chunk's sample, and forget what was before a change; return who changed."""
+        step, slots = self._step_seconds, self._slots
+        pasts.remember(past, sample, time_seconds=time_seconds, step_seconds=step, slots=slots)
+        present = ~np.isnan(sample.share)
+        alarms = drifts.watch(drift, past, present, time_seconds=time_seconds, step_seconds=step, slots=slots)
+        if alarms.rows.size:
+            drifts.shorten(past, drift, alarms, time_seconds=time_seconds, step_seconds=step)
+        return alarms
 
     def _made(
         self,
@@ -168,6 +185,7 @@ class Engine:
         curve: NDArray[np.float32],
         quantiles: NDArray[np.float32],
         safe: NDArray[np.float32],
+        noticed: NDArray[np.bool_],
     ) -> Forecast:
         unknown = self._past["seen"] == 0
         young = self._past["seen"] * self._step_seconds < PROFILING_SECONDS
@@ -194,6 +212,11 @@ class Engine:
                 acts=acts,
                 safe=np.where(unknown, np.float32(np.nan), safe * snapshot.capacity),
             ),
+            drift=Drifts(
+                kind=self._drift["kind"].copy(),
+                age_seconds=drifts.age_seconds(self._drift, self._step_seconds),
+                noticed=noticed,
+            ),
         )
 
     def _draw(self, row: int) -> NDArray[np.int64]:
@@ -212,6 +235,7 @@ class Engine:
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return everything the engine would need to go on after a restart."""
         named = prefixed("past", self._past.state()) | prefixed("record", self._record.state())
+        named |= prefixed("drift", self._drift.state())
         for row, (network, pool, random) in enumerate(
             zip(self._networks, self._pools, self._random, strict=True)
         ):
@@ -226,6 +250,7 @@ class Engine:
         """Go on from what `state` returned."""
         self._past.restore(under(state, "past"))
         self._record.restore(under(state, "record"))
+        self._drift.restore(under(state, "drift"))
         for row, (network, pool) in enumerate(zip(self._networks, self._pools, strict=True)):
             network.restore(under(state, f"network.{row}"))
             pool.restore(under(state, f"lessons.{row}"))
@@ -239,6 +264,7 @@ class Engine:
 
 _PAST = ("last", "ring", "hours", "days", "yesterday", "usual", "rates", "peaks", *pasts.MEAN_WEIGHTS)
 _PAST = (*_PAST, "jump_age", "seen")
+_DRIFT = ("usually", "sums", "steps", "limit", "known", "lag", "kind", "due")
 _NOBODY = np.empty(0, dtype=np.int64)
 _RECORD = ("margin", "said", "loss", "coverage", "plain", "trusted")
 

@@ -32,6 +32,7 @@ MARGIN_START: Final = 0.05
 MARGIN_MIN: Final = np.float32(0.0001)
 MARGIN_KICK: Final = np.float32(0.00001)
 LOSS_WEIGHT_MAX: Final = 1 / 576
+LOSS_WEIGHT_MOST: Final = np.float32(0.1)
 MISSES_REMEMBERED: Final = 5
 """Losses remember two days, a day being one sample of a daily habit, and at least the time in which five
 misses are allowed: at an SLA of 0.1 % one miss more or less says nothing."""
@@ -64,11 +65,13 @@ def judge(
     sla: NDArray[np.float32],
     step_seconds: int,
     lead_steps: int,
+    pace: NDArray[np.float32],
 ) -> None:
     """Charge each candidate for what it ``said`` of this sample, move the margins, choose again.
 
     ``held`` is what the grant let through, in shares: a cut-off sample was a miss for everyone who said
-    no more than that, and tells nothing about those who said more.
+    no more than that, and tells nothing about those who said more. ``pace`` (series,) is how much faster
+    than usual margins move and losses are forgotten.
     """
     present = ~np.isnan(sample.share)
     over = said - sample.share
@@ -76,6 +79,7 @@ def judge(
     miss_loss = np.maximum(-over, TOLERANCE_RATIO) * (1 - sla)
     loss = np.where(missed, miss_loss, np.maximum(over, 0) * sla)
     weight = np.minimum(weight_per_step(LOSS_WEIGHT_MAX, step_seconds), sla / MISSES_REMEMBERED)
+    weight = np.minimum(weight * pace, LOSS_WEIGHT_MOST)
     record["loss"] += np.where(present, (loss - record["loss"]) * weight, 0)
     covered = np.where(missed[NETWORK], np.float32(0), np.float32(1))
     coverage = record["coverage"]
@@ -85,7 +89,7 @@ def judge(
     margin = record["margin"]
     # What is judged now was said ``lead_steps`` ago: until a wider margin shows, the same miss is seen
     # once a step, and must not be paid for each time.
-    moved = np.clip(margin * np.exp((short - sla) / lead_steps) + MARGIN_KICK * short, MARGIN_MIN, 1)
+    moved = np.clip(margin * np.exp((short - sla) * (pace / lead_steps)) + MARGIN_KICK * short, MARGIN_MIN, 1)
     np.copyto(margin, moved, where=present)
     _choose(record)
 

@@ -40,6 +40,8 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     machine: dict[str, str]
     seed: int
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    """What went wrong, in sentences, where a figure does not say it."""
 
 
 def machine() -> dict[str, str]:
