@@ -86,6 +86,9 @@ class Alarms(NamedTuple):
     """Which of the five sums it was."""
 
 
+NO_ALARMS: Final = Alarms(np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp))
+
+
 def watch(
     drift: Chunk,
     past: Chunk,
@@ -112,9 +115,10 @@ def watch(
     _expect(drift, past, time_seconds, step_seconds, slots)
     over = sums > LIMIT * drift["limit"]
     rows = np.flatnonzero(over.any(axis=0))
+    if not rows.size:
+        return NO_ALARMS
     alarms = Alarms(rows, np.array(ORDER)[over[:, rows][list(ORDER)].argmax(axis=0)])
-    if rows.size:
-        _note(drift, past, alarms)
+    _note(drift, past, alarms)
     return alarms
 
 

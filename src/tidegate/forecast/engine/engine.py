@@ -7,7 +7,7 @@ whether memory is watched too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -36,11 +36,15 @@ CHUNK: Final = 4096
 LEVELS: Final = np.array([0.5, 0.9, 0.99, 0.999], dtype=np.float32)
 """Levels read off each curve for charts and scores."""
 PROFILING_SECONDS: Final = 86_400
-"""Until a series has been seen this long, and the fleet too, the plain model decides."""
+"""Until the fleet has been seen this long the plain models decide."""
+NEWCOMER_SECONDS: Final = 3_600
+"""And of a newcomer this long: what the network learned of the others holds for it, too."""
 
 
 class Engine:
     """Forecasts the peak over the lead window: a curve per series, and a safe amount beside it."""
+
+    newcomer_seconds: ClassVar[int] = NEWCOMER_SECONDS
 
     def __init__(
         self, *, resources: Sequence[Resource], step_seconds: int, lead_steps: int = 1, seed: int = 0
@@ -69,8 +73,7 @@ class Engine:
             share = np.clip(snapshot.used / snapshot.capacity, 0, 1).astype(np.float32)
             held = (snapshot.held / snapshot.capacity).astype(np.float32)
         sample = Sample(share, pasts.censored_samples(snapshot) & (held < 1))
-        settled = PROFILING_SECONDS / self._step_seconds
-        newcomers.start(self._past, self._record, snapshot, sample.share, settled_steps=settled)
+        self._welcome(snapshot, share)
         for row in range(len(self._networks)):
             self._pools[row].observe(Sample(sample.share[row], sample.censored[row]))
             if due:
@@ -106,6 +109,11 @@ class Engine:
             drifts.resize(self._drift, changed, factor)
             for row, pool in enumerate(self._pools):
                 pool.follow(np.where(changed[row], -1, np.arange(changed.shape[1])))
+
+    def _welcome(self, snapshot: Snapshot, share: NDArray[np.float32]) -> None:
+        """Let series whose first sample this is start from what is remembered of their peers."""
+        settled = PROFILING_SECONDS / self._step_seconds
+        newcomers.start(self._past, self._record, snapshot, share, settled_steps=settled)
 
     def _turn(self, at_seconds: int) -> bool:
         """Turn the rings to the time of the sample; True where a slot begins, which is when to learn."""
@@ -188,7 +196,7 @@ class Engine:
         noticed: NDArray[np.bool_],
     ) -> Forecast:
         unknown = self._past["seen"] == 0
-        young = self._past["seen"] * self._step_seconds < PROFILING_SECONDS
+        young = self._past["seen"] * self._step_seconds < self.newcomer_seconds
         fleet_young = self._ticks * self._step_seconds < PROFILING_SECONDS
         acts = self._record["trusted"] & ~young & (not fleet_young)
         np.copyto(quantiles, safe, where=~acts)

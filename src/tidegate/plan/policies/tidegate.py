@@ -18,7 +18,8 @@ knows a schedule, grants follow it without waiting for regret: the bursts and th
 | the VM so far      | what decides                                                     |
 |--------------------|------------------------------------------------------------------|
 | no sample          | holds what it was sold                                           |
-| first day          | recent peak + calibrated margin                                  |
+| first hour, first  | recent peak + calibrated margin                                  |
+| day of the fleet   |                                                                  |
 | later, skill       | the priced curve, shrinking as regret builds up                  |
 | later, no skill    | best plain model + its calibrated margin                         |
 | silent for a day   | what it was sold                                                 |
@@ -32,7 +33,6 @@ import numpy as np
 
 from tidegate.model.columns import Column, Columns, prefixed, under
 from tidegate.model.forecast import Drift
-from tidegate.model.peers import peer_groups
 from tidegate.model.plan import Plan, Reason
 from tidegate.model.roster import HOST
 from tidegate.model.snapshot import expected, in_server_units
@@ -66,8 +66,6 @@ PRICE_KEPT_RATIO: Final = np.float32(0.5)
 NEWCOMER_LOG: Final = np.float32(1.5)
 NEWCOMER_SECONDS: Final = np.float32(120_000)
 """A newcomer's price is e^1.5 higher, fading over 33 hours: its habits are not known yet."""
-SETTLED_SECONDS: Final = np.float32(3 * 86_400)
-"""Who has been seen so long may hand on its price to newcomers like it."""
 CHANGES_PER_DAY: Final = 20.0
 """Budget of changes of more than 1 % of capacity: fewer than the calibrated rule makes where it is busy."""
 CALM_GAIN: Final = np.float32(0.25)
@@ -111,7 +109,6 @@ class Tidegate:
         memory = self._memory
         memory.follow(snapshot)
         present = ~np.isnan(snapshot.used)
-        self._start_from_peers(snapshot, present)
         silent = np.where(present, 0, memory["silent_seconds"] + snapshot.step_seconds)
         memory["silent_seconds"] = silent
         memory["seen_seconds"] = memory["seen_seconds"] + snapshot.step_seconds * present
@@ -147,14 +144,6 @@ class Tidegate:
         step = PRICE_GAIN * (snapshot.pressed - aim(snapshot.roster.violation_rate, snapshot.step_seconds))
         price = self._memory["price"] + np.where(present, step, 0)
         self._memory["price"] = np.clip(price, -PRICE_LOG_BELOW, PRICE_LOG_ABOVE)
-
-    def _start_from_peers(self, snapshot: Snapshot, present: NDArray[np.bool_]) -> None:
-        """Give newcomers the median price of their peers."""
-        seen, price = self._memory["seen_seconds"], self._memory["price"]
-        fresh = present & (seen == 0)
-        for row in np.flatnonzero(fresh.any(axis=1)).tolist():
-            for newcomers, peers in peer_groups(snapshot, row, fresh[row], seen[row] >= SETTLED_SECONDS):
-                price[row, newcomers] = np.median(price[row, peers])
 
     def _forget(self, forecast: Forecast) -> None:
         """Bring prices halfway back to their start where a series' level or season has just changed.
