@@ -23,6 +23,8 @@ PEERS_MAX: Final = 256
 """Of more, every so manieth is asked: a median over so many is as good."""
 GROUPS_MAX: Final = 64
 """Kinds of newcomers helped at a tick; where a whole data centre is new, nobody knows anything anyway."""
+NEWCOMERS_MAX: Final = 4096
+"""Newcomers helped at a tick, by identifier; the others start from nothing."""
 _DIGITS: Final = str.maketrans("", "", "0123456789")
 
 
@@ -43,14 +45,14 @@ def peer_groups(
 ) -> Iterator[Group]:
     """Return newcomers (workloads,) with their peers among the settled (workloads,), group by group.
 
-    Newcomers without a capacity or with too few peers are left out.
+    Newcomers without a capacity or with too few peers are left out, and those past the bounds.
     """
     rows = np.flatnonzero(newcomers)
     if not rows.size or not settled.any():
         return
     capacity, names = snapshot.capacity[resource_row], snapshot.roster.names
     groups: dict[tuple[float, int, str], list[int]] = {}
-    for row in rows[np.argsort(snapshot.roster.ids[rows], kind="stable")].tolist():
+    for row in rows[np.argsort(snapshot.roster.ids[rows], kind="stable")][:NEWCOMERS_MAX].tolist():
         key = float(capacity[row]), int(snapshot.host[row]), stem(names[row])
         if key in groups or len(groups) < GROUPS_MAX:
             groups.setdefault(key, []).append(row)

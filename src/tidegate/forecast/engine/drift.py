@@ -8,7 +8,7 @@ since series of VMs are spikes and steps (as Huber's, "A robust version of the p
 1965). The limit of a series doubles with each of its alarms, and comes back in weeks: a VM that changes
 all the time is not new each time.
 
-57 bytes a series. After an alarm the means start again, and for a day nothing more is said.
+58 bytes a series. After an alarm the means start again, and for a day nothing more is said.
 """
 
 from __future__ import annotations
