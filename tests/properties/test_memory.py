@@ -13,8 +13,10 @@ from tidegate.journal.changes import Change, Changes, decoded, encoded
 from tidegate.journal.memory import MemoryJournal
 from tidegate.model.columns import Column, Columns
 from tidegate.model.errors import TidegateError
+from tidegate.model.forecast import Drift, Drifts
 from tidegate.model.outcome import Outcome
 from tidegate.model.roster import realigned, source_rows
+from tidegate.model.snapshot import in_server_units
 from tidegate.model.tick import Tick
 from tidegate.plan.difference import difference
 from tidegate.testing import forecast_of, roster_of, snapshot_of
@@ -83,6 +85,29 @@ def test_every_series_that_was_asked_to_change_has_a_row_that_says_to_what(seed)
         row = at[int(resource), int(workload)]
         assert rows["what"][row] & Change.ASKED
         assert rows[("host", "card")[share]][row] == amount
+
+
+@given(seed=seeds)
+def test_every_series_that_was_seen_to_have_changed_has_a_row_that_says_what_and_when(seed):
+    tick, rng = tick_of(seed), np.random.default_rng(seed)
+    shape = tick.snapshot.used.shape
+    noticed = rng.random(shape) < 0.5
+    drift = Drifts(
+        kind=np.where(noticed, np.uint8(Drift.SEASON), np.uint8(Drift.NONE)),
+        age_seconds=rng.integers(0, 10**6, shape).astype(np.float32),
+        noticed=noticed,
+    )
+    tick = replace(tick, forecast=replace(tick.forecast, drift=drift))
+    changes = Changes()
+    changes.follow(tick)
+    rows = decoded(encoded(changes.follow(tick))).rows  # the second time nothing else is new
+    at = rows["resource"], rows["workload"]
+    known = ~np.isnan(in_server_units(tick.planned.wanted, tick.snapshot))
+    told = np.zeros(shape, dtype=np.bool_)
+    told[at] = rows["what"] & Change.DRIFTED > 0
+    assert (told == (noticed & known)).all()
+    assert (rows["drift"] == drift.kind[at]).all()
+    assert (rows["drift_seconds"] == drift.age_seconds[at]).all()
 
 
 @given(seed=seeds, at=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))

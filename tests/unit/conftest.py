@@ -17,7 +17,7 @@ from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.writer import opened
 from tidegate.learn.observing import Observing
 from tidegate.model.columns import prefixed
-from tidegate.model.forecast import Exceedance
+from tidegate.model.forecast import Drift, Drifts, Exceedance
 from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
 from tidegate.model.plan import Reason, host_plan
 from tidegate.model.roster import HOST
@@ -68,9 +68,10 @@ def lived(tmp_path_factory):
 def story(tmp_path_factory):
     """A journal of five ticks of `STORY_NAMES`, of a machine.
 
-    web-1 is granted 2 cores, grows on a forecast to 3 at tick 1, of which a guard leaves 2.5; at tick 2 it
-    uses all of that, at tick 3 one core, and no sample comes at tick 4. Tick 3 finds the fleet anew, and is
-    stored whole: it can be read without those before it.
+    web-1 is granted 2 cores, grows on a forecast to 3 at tick 1, of which a guard leaves 2.5; that its level
+    has changed since the beginning is noticed then, too. At tick 2 it uses all it has, at tick 3 one core,
+    and no sample comes at tick 4. Tick 3 finds the fleet anew, and is stored whole: it can be read without
+    those before it.
     """
     path = tmp_path_factory.mktemp("story") / "machine.db"
     with opened(location(str(path)), {"loop": "local", "league": "tidegate,vpa"}) as journal:
@@ -142,7 +143,12 @@ def _story_forecast(snapshot, *, acts):
         acts=acting,
         safe=safe,
     )
-    return replace(forecast_of(snapshot, low, high, levels=(0.5, 0.99)), exceedance=curve)
+    changed = Drifts(
+        kind=np.where(acting, np.uint8(Drift.LEVEL), np.uint8(Drift.NONE)),
+        age_seconds=np.where(acting, np.float32(snapshot.time_seconds - STORY_START), np.float32(0)),
+        noticed=acting & (snapshot.time_seconds == STORY_START + 600),
+    )
+    return replace(forecast_of(snapshot, low, high, levels=(0.5, 0.99)), exceedance=curve, drift=changed)
 
 
 def _story_memory():

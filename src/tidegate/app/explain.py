@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat
 import msgspec
 import numpy as np
 
+from tidegate.app.drift_shown import Drifted, drifted
 from tidegate.app.league_shown import DAYS, league_sums
 from tidegate.journal.changes import Change
 from tidegate.model.errors import InputError, TidegateError
@@ -69,6 +70,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """Which guard shrank it, in its words; None: none did."""
     right_to_act: str | None
     """``gained`` or ``lost`` where that changed just then."""
+    drift: Drifted | None = None
+    """What had changed about the series; None: nothing lately."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -303,6 +306,7 @@ def _decided(changes: TickChanges, at: int, fleet: FleetRecord, capacity: float 
         reason_name=planned.name,
         guard=reason.sentence if reason.is_of_guard else None,
         right_to_act="gained" if what & Change.GAINED else "lost" if what & Change.LOST else None,
+        drift=drifted(rows, changes.time_seconds),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, SupportsFloat
 import msgspec
 import numpy as np
 
+from tidegate.app.drift_shown import Drifted, drifted
 from tidegate.journal.changes import ADVICE_RATIO
 from tidegate.model.autonomy import Level
 from tidegate.model.errors import InputError
@@ -56,6 +57,8 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     guard: str | None
     """What kept it back, in the guard's words."""
     decided_seconds: int | None
+    drift: Drifted | None
+    """What had changed about the series when it was decided; None: nothing lately."""
     autonomy: str
 
 
@@ -153,6 +156,8 @@ class _Advice:
     guarded: NDArray[np.uint8]
     """What the last guard said."""
     time_seconds: NDArray[np.int64]
+    drift: NDArray[np.uint8]
+    drift_seconds: NDArray[np.uint32]
 
 
 def _advice(reader: Reader, now: _Now, chosen: NDArray[np.int64]) -> _Advice:
@@ -164,6 +169,8 @@ def _advice(reader: Reader, now: _Now, chosen: NDArray[np.int64]) -> _Advice:
         reason=np.zeros(shape, dtype=np.uint8),
         guarded=np.zeros(shape, dtype=np.uint8),
         time_seconds=np.zeros(shape, dtype=np.int64),
+        drift=np.zeros(shape, dtype=np.uint8),
+        drift_seconds=np.zeros(shape, dtype=np.uint32),
     )
     last = np.full(shape, -1, dtype=np.int64)
     last[:, chosen] = reader.last_rows(now.number)[:, chosen]
@@ -193,6 +200,8 @@ def _note(
     advice.reason[at] = rows["planned_reason"][mine]
     advice.guarded[at] = rows["reason"][mine]
     advice.time_seconds[at] = changes.time_seconds
+    for name, kept in (("drift", advice.drift), ("drift_seconds", advice.drift_seconds)):
+        kept[at] = rows[name][mine] if name in rows else 0
 
 
 def _rows(now: _Now, advice: _Advice, autonomy: Autonomy, chosen: NDArray[np.int64]) -> list[PlanRow]:
@@ -248,6 +257,10 @@ def _row(
         reason=Reason(int(advice.reason[at])).sentence if known else "no decision about it is kept",
         guard=guard.sentence if known and guard.is_of_guard else None,
         decided_seconds=int(advice.time_seconds[at]) if known else None,
+        drift=drifted(
+            {"drift": advice.drift[at], "drift_seconds": advice.drift_seconds[at]},
+            int(advice.time_seconds[at]),
+        ),
         autonomy=Level(int(levels[workload])).label,
     )
 

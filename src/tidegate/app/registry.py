@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict, TypeVar
 
 from tidegate.forecast.cycles import Cycles, WithCycles
 from tidegate.forecast.engine import Engine
+from tidegate.forecast.engine.variants import Plain, Quantile, Trusting, WithoutDrift, WithoutPeers
 from tidegate.forecast.histogram import AutopilotWindow, VpaPercentile
 from tidegate.forecast.n_sigma import NSigma
 from tidegate.forecast.nothing import NothingForecaster
@@ -73,6 +74,13 @@ PolicyFactory: TypeAlias = "Callable[[Settings], Pair]"
 ForecasterFactory: TypeAlias = "Callable[[Settings], Forecaster]"
 
 
+class _EngineArguments(TypedDict):
+    resources: tuple[Resource, ...]
+    step_seconds: int
+    lead_steps: int
+    seed: int
+
+
 def _ahead(settings: Settings) -> int:
     """Return how many steps ahead a decision must look: until the next one has taken effect."""
     return settings.lead_steps + settings.hold_steps - 1
@@ -84,12 +92,7 @@ def _recent_peak(settings: Settings) -> RecentPeak:
 
 def engine(settings: Settings) -> Engine:
     """Return the default forecaster, as `tidegate` runs it."""
-    return Engine(
-        resources=settings.resources,
-        step_seconds=settings.step_seconds,
-        lead_steps=_ahead(settings),
-        seed=settings.seed,
-    )
+    return Engine(**_engine_arguments(settings))
 
 
 def _last(settings: Settings) -> Forecaster:
@@ -108,6 +111,23 @@ def _profile(settings: Settings) -> Forecaster:
     return Profile(step_seconds=settings.step_seconds, lead_steps=_ahead(settings))
 
 
+def _engine_arguments(settings: Settings) -> _EngineArguments:
+    return {
+        "resources": settings.resources,
+        "step_seconds": settings.step_seconds,
+        "lead_steps": _ahead(settings),
+        "seed": settings.seed,
+    }
+
+
+def _without(kind: type[Engine]) -> ForecasterFactory:
+    return lambda settings: kind(**_engine_arguments(settings))
+
+
+def _around(wrap: Callable[[Engine], Forecaster]) -> ForecasterFactory:
+    return lambda settings: wrap(engine(settings))
+
+
 def _live(settings: Settings) -> Forecaster:
     cycles = Cycles(step_seconds=settings.step_seconds, lead_steps=_ahead(settings))
     return WithCycles(engine(settings), cycles)
@@ -121,7 +141,13 @@ FORECASTERS: Final[Mapping[str, ForecasterFactory]] = {
     "profile": _profile,
     ENGINE: engine,
     LIVE: _live,
+    "engine_plain": _around(Plain),
+    "engine_quantile": _around(Quantile),
+    "engine_trusting": _around(Trusting),
+    "engine_no_drift": _without(WithoutDrift),
+    "engine_no_peers": _without(WithoutPeers),
 }
+"""The last five are the engine with a part taken out, for `docs/reference/ablation.md`."""
 
 
 def _static(settings: Settings) -> Pair:

@@ -26,12 +26,15 @@ WORKLOADS_MAX = 10_000_000
 
 
 def command(
-    area: Annotated[str, typer.Argument(help="What to measure: forecast, live, replay or tick.")],
+    area: Annotated[str, typer.Argument(help="What to measure: forecast, live, replay, soak or tick.")],
     workloads: Annotated[str, typer.Option(help="tick: numbers of workloads, comma-separated.")] = SIZES,
     policy: Annotated[str | None, typer.Option(help="tick: the policy; replay: policies.")] = None,
     trace: Annotated[
         list[Path] | None,
-        typer.Option(help="forecast: a trace; by default Bitbrains from $TIDEGATE_TRACES, else made up."),
+        typer.Option(
+            help="forecast: a trace, by default Bitbrains from $TIDEGATE_TRACES, else made up; "
+            "soak: one month after the other."
+        ),
     ] = None,
     only: Annotated[
         str | None, typer.Option(help=f"forecast: parts, comma-separated, of {', '.join(PARTS)}.")
@@ -68,7 +71,7 @@ def command(
             )
             result = _forecast(asked, progress)
         else:
-            result = _measured(area, workloads, policy, seed, progress)
+            result = _measured(area, workloads, policy, trace or [], seed=seed, progress=progress)
     if json is not None:
         write_atomically(json, msgspec.json.format(msgspec.json.encode(result)))
     Console().print(_table(result))
@@ -99,7 +102,13 @@ def _names(text: str, option: str) -> tuple[str, ...]:
 
 
 def _measured(
-    area: str, workloads: str, policy: str | None, seed: int, progress: Callable[[str, int, int], None]
+    area: str,
+    workloads: str,
+    policy: str | None,
+    traces: list[Path],
+    *,
+    seed: int,
+    progress: Callable[[str, int, int], None],
 ) -> Benchmark:
     match area:
         case "live":
@@ -116,8 +125,12 @@ def _measured(
             from tidegate.lab.bench.replay import POLICIES, bench_replay
 
             return bench_replay(POLICIES if policy is None else parse_policies(policy), seed=seed)
+        case "soak":
+            from tidegate.lab.bench.soak import bench_soak
+
+            return bench_soak(traces, seed=seed, progress=progress)
         case _:
-            raise InputError(f"unknown area '{area}'; choose from forecast, live, replay, tick")
+            raise InputError(f"unknown area '{area}'; choose from forecast, live, replay, soak, tick")
 
 
 def _sizes(text: str) -> list[int]:

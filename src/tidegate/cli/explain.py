@@ -17,6 +17,7 @@ from tidegate.app.explain import events_near, explain
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.amounts import amount_text, bare, percent, unit
 from tidegate.cli.doctor import printable
+from tidegate.cli.drifted import drifted_text
 from tidegate.cli.durations import duration_text
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.instants import instant_iso, instant_text
@@ -126,6 +127,9 @@ def _decision(one: Explanation, made: Decided) -> Iterator[str]:
     if made.guard is not None:
         left = "kept what it held" if made.allowed == made.held else f"was left {_amount(one, made.allowed)}"
         yield f"Held back: {made.guard}; it {left}."
+    if made.drift is not None:
+        text = drifted_text(made.drift, made.time_seconds)
+        yield f"{text[0].upper()}{text[1:]}: margins and price learn anew."
     yield _forecast(one, made)
     yield f"{_model(made)} {_right(made)}"
     if made.without_forecast is not None:

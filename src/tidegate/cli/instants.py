@@ -44,6 +44,12 @@ def instant_text(time_seconds: int) -> str:
     return datetime.fromtimestamp(time_seconds, tz=UTC).strftime(form)
 
 
+def clock_text(time_seconds: int) -> str:
+    """Return the time of day alone, such as ``20:15``; UTC."""
+    form = "%H:%M" if time_seconds % 60 == 0 else "%H:%M:%S"
+    return datetime.fromtimestamp(time_seconds, tz=UTC).strftime(form)
+
+
 def instant_iso(time_seconds: int) -> str:
     """Return a time as machines read it, such as ``2024-01-31T20:15:00Z``."""
     return datetime.fromtimestamp(time_seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -56,4 +62,4 @@ def _duration_seconds(back: str, text: str) -> int:
         raise InputError(f"{text!r} is no time; {REMEDY}") from error
 
 
-__all__ = ["instant_iso", "instant_text", "parse_instant_seconds"]
+__all__ = ["clock_text", "instant_iso", "instant_text", "parse_instant_seconds"]

@@ -16,6 +16,7 @@ from tidegate.app.plan_shown import plan_shown
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.amounts import bare, percent, unit
 from tidegate.cli.doctor import printable
+from tidegate.cli.drifted import drifted_text
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.instants import instant_iso, instant_text
 from tidegate.cli.journals import JournalOption, Opened, opened, with_ticks
@@ -129,7 +130,7 @@ def _table(rows: Sequence[PlanRow]) -> Table:
             Text(bare(row.wanted, resource), style=_style(row)),
             bare(row.without_forecast, resource),
             row.autonomy,
-            Text(row.guard or row.reason),
+            Text(_why(row)),
         )
     return table
 
@@ -144,8 +145,16 @@ def _block(row: PlanRow) -> Text:
         f"  used {bare(row.used, resource)}, host {bare(row.held_host, resource)}{at_card}, ",
         (f"wanted {bare(row.wanted, resource)} {unit(resource)}", _style(row)),
         f", without forecast {bare(row.without_forecast, resource)}\n",
-        f"  {row.guard or row.reason}",
+        f"  {_why(row)}",
     )
+
+
+def _why(row: PlanRow) -> str:
+    """Return the reason, and what had changed about the series then."""
+    why = row.guard or row.reason
+    if row.drift is None or row.decided_seconds is None:
+        return why
+    return f"{why}; {drifted_text(row.drift, row.decided_seconds)}"
 
 
 def _on(row: PlanRow) -> str:

@@ -170,6 +170,7 @@ def figures(trace: Trace, results: Sequence[RunResult], settings: ReplaySettings
         "step_seconds": trace.step_seconds,
         "warmup_seconds": settings.warmup_seconds,
         "seed": settings.seed,
+        "model": settings.model,
         "policies": policies,
     }
 

@@ -1,9 +1,10 @@
 """What changed in a tick, and why: one row per series of which there is something new to tell.
 
-A series has a row where it was asked to change, where what is wanted for it moved, and where its
-forecast won or lost the right to act. It holds what can't be recomputed later without running the fleet
-again: what was used, held and wanted, what was forecast, by which model with which record, why, and what
-would have been wanted without the forecast. A series that goes on as before has no row: its last one stands.
+A series has a row where it was asked to change, where what is wanted for it moved, where its forecast
+won or lost the right to act, and where its level, variance or daily pattern was seen to have changed. It
+holds what can't be recomputed later without running the fleet again: what was used, held and wanted, what
+was forecast, by which model with which record, why, and what would have been wanted without the forecast.
+A series that goes on as before has no row: its last one stands.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Change(IntFlag):
     """Its forecast lost the right to act."""
     ACTS = 32
     """Its forecast has the right to act now."""
+    DRIFTED = 64
+    """Its level, variance or daily pattern was seen to have changed."""
 
 
 class _Blob(msgspec.Struct, frozen=True):
@@ -70,8 +73,8 @@ class TickChanges:
     ``rows``, one entry a series: workload (row in the tick's roster), resource (row), what (`Change`),
     used, held and withheld (server units; withheld is what the guards kept back of what was wanted), host
     and card (wanted shares, place units), card_place, reason and planned_reason (`Reason`),
-    counterfactual (server units; NaN: none), model, skill, coverage, and quantiles (levels, rows) as
-    shares of capacity.
+    counterfactual (server units; NaN: none), model, skill, coverage, drift (`Drift`), drift_seconds (how
+    long ago that began), and quantiles (levels, rows) as shares of capacity.
 
     ``outcomes``, one entry an action of an earlier tick: workload_id, resource, share, phase, amount.
     """
@@ -137,6 +140,9 @@ class Changes:
         what |= np.where(first, np.uint8(Change.FIRST), np.uint8(0))
         what |= np.where(acts & ~acted & ~first, np.uint8(Change.GAINED), np.uint8(0))
         what |= np.where(acted & ~acts, np.uint8(Change.LOST), np.uint8(0))
+        drift = tick.forecast.drift
+        if drift is not None:
+            what |= np.where(drift.noticed & known, np.uint8(Change.DRIFTED), np.uint8(0))
         what[tick.actions.resource_row, tick.actions.workload] |= np.uint8(Change.ASKED)
         return what
 
@@ -155,7 +161,7 @@ def _columns(
     snapshot, forecast, plan = tick.snapshot, tick.forecast, tick.plan
     workload = rows[1]
     left = in_server_units(plan.wanted, snapshot)[rows]
-    counterfactual = plan.counterfactual
+    counterfactual, drift = plan.counterfactual, forecast.drift
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         quantiles = (forecast.quantiles[:, rows[0], workload] / snapshot.capacity[rows]).astype(np.float16)
     return {
@@ -175,6 +181,10 @@ def _columns(
         "model": forecast.model[rows],
         "skill": forecast.skill[rows].astype(np.float16),
         "coverage": forecast.coverage[rows].astype(np.float16),
+        "drift": np.zeros(workload.size, np.uint8) if drift is None else drift.kind[rows],
+        "drift_seconds": np.zeros(workload.size, np.uint32)
+        if drift is None
+        else drift.age_seconds[rows].astype(np.uint32),
         "quantiles": quantiles,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,40 @@ class Exceedance:
     """(resources, workloads) where demand moves on a schedule, to be followed at once; None: nowhere."""
 
 
+class Drift(IntEnum):
+    """In what a series is no longer what it was; its forecaster's memory is shortened for a while."""
+
+    NONE = 0
+    LEVEL = 1
+    VARIANCE = 2
+    SEASON = 3
+
+    @property
+    def words(self) -> str:
+        """The same words on every screen."""
+        return _DRIFT_WORDS[self]
+
+
+_DRIFT_WORDS = {
+    Drift.NONE: "nothing changed",
+    Drift.LEVEL: "level changed",
+    Drift.VARIANCE: "variance changed",
+    Drift.SEASON: "daily pattern changed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drifts:
+    """Which series have changed lately; frames are (resources, workloads)."""
+
+    kind: NDArray[np.uint8]
+    """A `Drift`, for as long as memory is short."""
+    age_seconds: NDArray[np.float32]
+    """How long ago the change began; 0 where there is none."""
+    noticed: NDArray[np.bool_]
+    """Where it was noticed at this very tick."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forecast:
     """One forecast for the whole fleet.
@@ -73,6 +108,8 @@ class Forecast:
     exceedance: Exceedance | None = None
     """The whole curve, from models that know it."""
     servers: ServerForecast | None = None
+    drift: Drifts | None = None
+    """Which series changed lately, from forecasters that look for it."""
 
     def at_level(self, level: float) -> NDArray[np.float32]:
         """Return the quantile (resources, workloads) at a probability, linear between levels."""

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from tidegate.app.drift_shown import drifted
 from tidegate.app.explain import events_near, explain
 from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.reader import Reader
@@ -35,6 +36,8 @@ def test_the_last_decision_is_told_with_what_guards_left_of_it(reader):
     assert (made.reason_name, made.right_to_act, made.forecast_acts) == ("GROW_ON_FORECAST", "gained", True)
     assert [(round(q.level, 3), q.amount) for q in made.forecast] == [(0.5, 2.0), (0.99, 3.0)]
     assert made.without_forecast == pytest.approx(2.2)
+    assert (made.drift.kind, made.drift.since_seconds) == ("level", START)
+    assert memory.decided.drift is None
     assert (memory.decided.tick, memory.decided.guard) == (0, None)
 
 
@@ -134,3 +137,7 @@ def test_a_decision_no_longer_kept_is_none_and_the_rest_still_told(pruned):
 def test_a_time_whose_samples_are_gone_is_refused_in_a_sentence(pruned):
     with pytest.raises(TidegateError, match="no longer kept; ask for a later time"):
         told(pruned("UPDATE ticks SET samples = NULL WHERE number < 3"), "web-1", at=1)
+
+
+def test_a_journal_from_before_changes_were_noted_knows_of_none():
+    assert drifted({"used": 1.0}, START) is None

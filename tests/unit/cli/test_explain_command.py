@@ -34,6 +34,7 @@ def test_people_read_sentences(story, capsys):
         "No sample came (4.00 cores sold); holds 2.50 cores on server-1.",
         "Last decision (Mon 2024-01-01 00:10 UTC, 15m before): 3.00 cores wanted where it held 2.00.",
         "Why: grows before the forecast peak.",
+        "Level changed at 00:00, memory shortened: margins and price learn anew.",
         "Held back: guard: at most one pace step per tick; it was left 2.50 cores.",
         "Forecast of the peak, in cores: at most 2.00 in 50 %, 3.00 in 99 % of cases.",
         "Model: scripted, 50 % better than the plain baseline, covered 99.0 % of peaks.",
@@ -45,7 +46,7 @@ def test_people_read_sentences(story, capsys):
         "vpa 100% 100.0%",
     ):
         assert sentence in text
-    assert "memory" not in text
+    assert "web-1: memory" not in text
 
 
 def test_where_the_safe_baseline_acts_equal_levels_are_not_called_a_forecast(story, capsys):

@@ -8,8 +8,10 @@ import json
 import pytest
 from rich.console import Console
 
+from tidegate.app.drift_shown import Drifted
 from tidegate.app.plan_shown import plan_shown
 from tidegate.cli import plan
+from tidegate.cli.drifted import drifted_text
 from tidegate.cli.journals import opened
 from tidegate.cli.main import run
 from tidegate.model.autonomy import Level
@@ -43,6 +45,7 @@ def test_the_biggest_pending_change_comes_first(story, tmp_path):
     )
     assert first["pending"]
     assert first["guard"] == "guard: at most one pace step per tick"
+    assert (first["drift"]["kind"], first["drift"]["words"]) == ("level", "level changed")
     assert [row["pending"] for row in found["rows"]] == [True] + [False] * 7
 
 
@@ -100,3 +103,17 @@ def test_autonomy_is_that_of_the_journal(story, lived):
 def test_a_pattern_nobody_matches_is_an_error(story, capsys):
     assert run(["plan", "show", "--journal", str(story), "--workload", "nobody*"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("width", [80, 300])
+def test_a_series_that_has_changed_says_so_beside_the_reason(story, width):
+    text = " ".join(printed(story, width).split())
+    why = "guard: at most one pace step per tick; level changed at 00:00, memory shortened"
+    assert why in text
+    assert text.count("memory shortened") == 1
+
+
+def test_a_change_of_another_day_is_told_with_its_day():
+    drift = Drifted(kind="season", words="daily pattern changed", since_seconds=1_704_067_200)
+    text = drifted_text(drift, 1_704_067_200 + 90_000)
+    assert text == "daily pattern changed at Mon 2024-01-01 00:00 UTC, memory shortened"

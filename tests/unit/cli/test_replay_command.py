@@ -33,7 +33,16 @@ def test_the_figures_are_those_of_the_contract(trace, tmp_path):
     figures = replayed(
         trace, tmp_path / "a.json", "--policy", "static,calibrated_reactive,oracle", "--seed", "9"
     )
-    assert list(figures) == ["trace", "vms", "ticks", "step_seconds", "warmup_seconds", "seed", "policies"]
+    assert list(figures) == [
+        "trace",
+        "vms",
+        "ticks",
+        "step_seconds",
+        "warmup_seconds",
+        "seed",
+        "model",
+        "policies",
+    ]
     assert (figures["trace"], figures["vms"], figures["ticks"]) == ("tiny", 3, 48)
     assert (figures["step_seconds"], figures["warmup_seconds"], figures["seed"]) == (900, 3600, 9)
     assert list(figures["policies"][0]) == [
@@ -139,4 +148,4 @@ def test_a_resource_without_capacity_is_said_to_be_left_out(trace, tmp_path, cap
 
 def test_an_unknown_model_is_refused(trace, capsys):
     assert run(["replay", str(trace), *QUICK, "--policy", "tidegate", "--model", "nobody"]) == 2
-    assert "unknown model 'nobody'; choose from engine, last" in capsys.readouterr().err
+    assert "unknown model 'nobody'; choose from engine, engine_no_drift" in capsys.readouterr().err

@@ -93,3 +93,20 @@ def test_a_missing_sample_holds():
 @pytest.mark.parametrize(("sla", "ratio"), [(0.05, 0.986), (0.01, 0.968), (0.001, 0.898), (1e-6, 0.5)])
 def test_it_aims_a_little_below_the_sla(sla, ratio):
     assert aim(np.array([sla], np.float32), 300)[0] == pytest.approx(ratio * sla, rel=1e-3)
+
+
+def test_a_capacity_that_was_unknown_at_first_does_not_stop_regret():
+    planner, totals = Tidegate(), []
+    for step in range(30):
+        now = 1_700_000_100 + 300 * step
+        known = step > 1
+        snapshot = snapshot_of(
+            [1.0 if known else np.nan],
+            capacity=CAPACITY if known else np.nan,
+            held=1.1 if known else np.nan,
+            time_seconds=now,
+        )
+        plan = planned(planner, snapshot, [1.0, 0.001, 0.0, 0.0, 0.0])
+        totals.append(float(plan.wanted[HOST, 0, 0]))
+    assert totals[2] == pytest.approx(1.1)
+    assert totals[-1] == pytest.approx(1.0)

@@ -7,10 +7,12 @@ whether memory is watched too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from tidegate.forecast.engine import drift as drifts
+from tidegate.forecast.engine import newcomers
 from tidegate.forecast.engine import past as pasts
 from tidegate.forecast.engine import record as records
 from tidegate.forecast.engine.features import COUNT, features, peaks
@@ -18,7 +20,7 @@ from tidegate.forecast.engine.lessons import BATCH, DRAWN_MAX, Pool, schedule
 from tidegate.forecast.engine.network import OFFSETS, Network
 from tidegate.forecast.engine.past import Sample, Slots
 from tidegate.model.columns import part_of, prefixed, under
-from tidegate.model.forecast import Exceedance, Forecast
+from tidegate.model.forecast import Drifts, Exceedance, Forecast
 from tidegate.model.roster import source_rows
 
 if TYPE_CHECKING:
@@ -34,11 +36,15 @@ CHUNK: Final = 4096
 LEVELS: Final = np.array([0.5, 0.9, 0.99, 0.999], dtype=np.float32)
 """Levels read off each curve for charts and scores."""
 PROFILING_SECONDS: Final = 86_400
-"""Until a series has been seen this long, and the fleet too, the plain model decides."""
+"""Until the fleet has been seen this long the plain models decide."""
+NEWCOMER_SECONDS: Final = 3_600
+"""And of a newcomer this long: what the network learned of the others holds for it, too."""
 
 
 class Engine:
     """Forecasts the peak over the lead window: a curve per series, and a safe amount beside it."""
+
+    newcomer_seconds: ClassVar[int] = NEWCOMER_SECONDS
 
     def __init__(
         self, *, resources: Sequence[Resource], step_seconds: int, lead_steps: int = 1, seed: int = 0
@@ -49,6 +55,7 @@ class Engine:
         self._lead_steps = lead_steps
         self._past = pasts.columns(self._slots)
         self._record = records.columns(lead_steps)
+        self._drift = drifts.columns()
         self._random = [np.random.default_rng((seed, int(resource))) for resource in resources]
         self._networks = [Network(COUNT, random) for random in self._random]
         self._pools = [Pool(lead_steps) for _ in resources]
@@ -66,6 +73,7 @@ class Engine:
             share = np.clip(snapshot.used / snapshot.capacity, 0, 1).astype(np.float32)
             held = (snapshot.held / snapshot.capacity).astype(np.float32)
         sample = Sample(share, pasts.censored_samples(snapshot) & (held < 1))
+        self._welcome(snapshot, share)
         for row in range(len(self._networks)):
             self._pools[row].observe(Sample(sample.share[row], sample.censored[row]))
             if due:
@@ -94,11 +102,18 @@ class Engine:
             for pool in self._pools:
                 pool.follow(source_rows(ids, before))
         self._record.follow(snapshot)
+        self._drift.follow(snapshot)
         changed, factor = pasts.resize(self._past, snapshot.capacity)
         if factor.size:
             records.resize(self._record, changed, factor)
+            drifts.resize(self._drift, changed, factor)
             for row, pool in enumerate(self._pools):
                 pool.follow(np.where(changed[row], -1, np.arange(changed.shape[1])))
+
+    def _welcome(self, snapshot: Snapshot, share: NDArray[np.float32]) -> None:
+        """Let series whose first sample this is start from what is remembered of their peers."""
+        settled = PROFILING_SECONDS / self._step_seconds
+        newcomers.start(self._past, self._record, snapshot, share, settled_steps=settled)
 
     def _turn(self, at_seconds: int) -> bool:
         """Turn the rings to the time of the sample; True where a slot begins, which is when to learn."""
@@ -127,12 +142,14 @@ class Engine:
         drawn = [self._draw(row) if due else _NOBODY for row in range(shape[0])]
         turn = self._ticks % self._lead_steps
         kept = [np.empty((COUNT, rows.size), dtype=np.float32) for rows in drawn]
+        noticed = np.zeros(shape, dtype=np.bool_)
         for row, part in self._chunks(shape):
             past = _views(self._past, row, part, pasts_of=_PAST)
             record = _views(self._record, row, part, pasts_of=_RECORD)
             mine = Sample(sample.share[row, part], sample.censored[row, part])
             sla = snapshot.roster.violation_rate[part]
             said = record["said"][turn]
+            drift = _views(self._drift, row, part, pasts_of=_DRIFT)
             records.judge(
                 record,
                 said,
@@ -141,14 +158,10 @@ class Engine:
                 sla=sla,
                 step_seconds=self._step_seconds,
                 lead_steps=self._lead_steps,
+                pace=drifts.pace(drift, self._step_seconds),
             )
-            pasts.remember(
-                past,
-                mine,
-                time_seconds=snapshot.time_seconds,
-                step_seconds=self._step_seconds,
-                slots=self._slots,
-            )
+            alarms = self._remember(past, drift, mine, snapshot.time_seconds)
+            noticed[row, part.start + alarms.rows] = True
             peak = peaks(past, time_seconds=snapshot.time_seconds, slots=self._slots)
             seen = features(past, peak, time_seconds=snapshot.time_seconds)
             exceedance = self._networks[row].exceedance(seen, out=curve[:, row, part])
@@ -160,7 +173,19 @@ class Engine:
             kept[row][:, inside] = seen[:, drawn[row][inside] - part.start]
         for row, pool in enumerate(self._pools if due else ()):
             pool.draw(drawn[row], kept[row])
-        return self._made(snapshot, curve, quantiles, safe)
+        return self._made(snapshot, curve, quantiles, safe, noticed)
+
+    def _remember(
+        self, past: pasts.Chunk, drift: pasts.Chunk, sample: Sample, time_seconds: int
+    ) -> drifts.Alarms:
+        """Take in a chunk's sample, and forget what was before a change; return who changed."""
+        step, slots = self._step_seconds, self._slots
+        pasts.remember(past, sample, time_seconds=time_seconds, step_seconds=step, slots=slots)
+        present = ~np.isnan(sample.share)
+        alarms = drifts.watch(drift, past, present, time_seconds=time_seconds, step_seconds=step, slots=slots)
+        if alarms.rows.size:
+            drifts.shorten(past, drift, alarms, time_seconds=time_seconds, step_seconds=step)
+        return alarms
 
     def _made(
         self,
@@ -168,9 +193,10 @@ class Engine:
         curve: NDArray[np.float32],
         quantiles: NDArray[np.float32],
         safe: NDArray[np.float32],
+        noticed: NDArray[np.bool_],
     ) -> Forecast:
         unknown = self._past["seen"] == 0
-        young = self._past["seen"] * self._step_seconds < PROFILING_SECONDS
+        young = self._past["seen"] * self._step_seconds < self.newcomer_seconds
         fleet_young = self._ticks * self._step_seconds < PROFILING_SECONDS
         acts = self._record["trusted"] & ~young & (not fleet_young)
         np.copyto(quantiles, safe, where=~acts)
@@ -194,6 +220,11 @@ class Engine:
                 acts=acts,
                 safe=np.where(unknown, np.float32(np.nan), safe * snapshot.capacity),
             ),
+            drift=Drifts(
+                kind=self._drift["kind"].copy(),
+                age_seconds=drifts.age_seconds(self._drift, self._step_seconds),
+                noticed=noticed,
+            ),
         )
 
     def _draw(self, row: int) -> NDArray[np.int64]:
@@ -212,6 +243,7 @@ class Engine:
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return everything the engine would need to go on after a restart."""
         named = prefixed("past", self._past.state()) | prefixed("record", self._record.state())
+        named |= prefixed("drift", self._drift.state())
         for row, (network, pool, random) in enumerate(
             zip(self._networks, self._pools, self._random, strict=True)
         ):
@@ -226,6 +258,7 @@ class Engine:
         """Go on from what `state` returned."""
         self._past.restore(under(state, "past"))
         self._record.restore(under(state, "record"))
+        self._drift.restore(under(state, "drift"))
         for row, (network, pool) in enumerate(zip(self._networks, self._pools, strict=True)):
             network.restore(under(state, f"network.{row}"))
             pool.restore(under(state, f"lessons.{row}"))
@@ -239,6 +272,7 @@ class Engine:
 
 _PAST = ("last", "ring", "hours", "days", "yesterday", "usual", "rates", "peaks", *pasts.MEAN_WEIGHTS)
 _PAST = (*_PAST, "jump_age", "seen")
+_DRIFT = ("usually", "sums", "steps", "limit", "known", "lag", "kind", "due")
 _NOBODY = np.empty(0, dtype=np.int64)
 _RECORD = ("margin", "said", "loss", "coverage", "plain", "trusted")
 

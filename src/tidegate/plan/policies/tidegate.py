@@ -18,7 +18,8 @@ knows a schedule, grants follow it without waiting for regret: the bursts and th
 | the VM so far      | what decides                                                     |
 |--------------------|------------------------------------------------------------------|
 | no sample          | holds what it was sold                                           |
-| first day          | recent peak + calibrated margin                                  |
+| first hour, first  | recent peak + calibrated margin                                  |
+| day of the fleet   |                                                                  |
 | later, skill       | the priced curve, shrinking as regret builds up                  |
 | later, no skill    | best plain model + its calibrated margin                         |
 | silent for a day   | what it was sold                                                 |
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tidegate.model.columns import Column, Columns, prefixed, under
+from tidegate.model.forecast import Drift
 from tidegate.model.plan import Plan, Reason
 from tidegate.model.roster import HOST
 from tidegate.model.snapshot import expected, in_server_units
@@ -59,6 +61,8 @@ VMs settled on July's Bitbrains traces."""
 PRICE_LOG_BELOW: Final = 3.25
 PRICE_LOG_ABOVE: Final = 8.0
 """The price stays within e^-3.25 .. e^8 of its start."""
+PRICE_KEPT_RATIO: Final = np.float32(0.5)
+"""What is left of log(price / start) when a series' level or season changes."""
 NEWCOMER_LOG: Final = np.float32(1.5)
 NEWCOMER_SECONDS: Final = np.float32(120_000)
 """A newcomer's price is e^1.5 higher, fading over 33 hours: its habits are not known yet."""
@@ -109,6 +113,7 @@ class Tidegate:
         memory["silent_seconds"] = silent
         memory["seen_seconds"] = memory["seen_seconds"] + snapshot.step_seconds * present
         self._reprice(snapshot, present)
+        self._forget(forecast)
         held = in_server_units(expected(snapshot), snapshot)
         self._follow_changes(snapshot, held)
         safe = self._safe(snapshot, forecast, scores)
@@ -139,6 +144,15 @@ class Tidegate:
         step = PRICE_GAIN * (snapshot.pressed - aim(snapshot.roster.violation_rate, snapshot.step_seconds))
         price = self._memory["price"] + np.where(present, step, 0)
         self._memory["price"] = np.clip(price, -PRICE_LOG_BELOW, PRICE_LOG_ABOVE)
+
+    def _forget(self, forecast: Forecast) -> None:
+        """Bring prices halfway back to their start where a series' level or season has just changed.
+
+        They are of what it was before. Where only its variance did, misses tell soon enough.
+        """
+        drift = forecast.drift
+        if drift is not None and drift.noticed.any():
+            self._memory["price"][drift.noticed & (drift.kind != Drift.VARIANCE)] *= PRICE_KEPT_RATIO
 
     def _totals(
         self, snapshot: Snapshot, forecast: Forecast, held: NDArray[np.float32], safe: NDArray[np.float32]
@@ -178,6 +192,8 @@ class Tidegate:
     ) -> NDArray[np.float32]:
         """Return each series' grant after this tick: the wanted one where regret has built up."""
         grows = wanted > grant
+        # What is held of an unknown capacity is no regret: once unknown, the sum would stay so.
+        gap = np.nan_to_num(gap)
         regret = self._memory["regret"][row, part]
         summed = np.where(grows == (regret < 0), regret, 0) + np.where(grows, -gap, gap)
         regret[:] = summed
