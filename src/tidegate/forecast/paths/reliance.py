@@ -24,8 +24,8 @@ SHARES: Final = np.linspace(0, 1, 9, dtype=np.float32)
 """Shares of the gates that are tried."""
 BENEFIT: Final = np.float32(0.25)
 """What is left of the gates' best share once members have learned from the rest, too. On Bitbrains (August)
-the LSTM lost 10 % of its loss on CPU a day ahead by that. A quarter keeps the pooled loss below that of
-either part, and small VMs' typical error within 2 % of the LSTM's; a half gains no more and costs them 5 %."""
+the LSTM lost 10 % of its loss on CPU a day ahead by that. A quarter keeps the pooled loss below both parts',
+and small VMs' typical error within 2 % of the LSTM's; a half gains no more and costs them 5 %."""
 SHARE_MIN: Final = np.float32(0.1)
 """Two that err differently are better than one, so gates always have some say."""
 SHARE_START: Final = np.float32(0.2)
