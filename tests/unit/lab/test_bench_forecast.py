@@ -12,8 +12,10 @@ import pytest
 from tidegate.app import path_models
 from tidegate.app.path_models import PathModel
 from tidegate.cli.main import run
-from tidegate.lab.bench.forecast import Asked, bench_forecast, feeds, one_tick, savings, speed
+from tidegate.lab.bench.forecast import feeds, one_tick, savings, speed
+from tidegate.lab.bench.forecast.asked import Asked
 from tidegate.lab.bench.forecast.data import MONTH, trace_of
+from tidegate.lab.bench.forecast.measure import bench_forecast
 from tidegate.lab.measures import Measures
 from tidegate.lab.panels import panel_of
 from tidegate.model.errors import InputError

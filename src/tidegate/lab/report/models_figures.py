@@ -39,6 +39,7 @@ MODEL_LOOKS: Final[Mapping[str, Look]] = {
     "lightgbm": LOOKS["n_sigma"],
     "lstm": Look("#7c8a1e", "star", "longdashdot"),
     "fracast": Look("#8a6fd1", "star-square", "dash"),
+    "gates": Look("#2f8f83", "hexagon", "dash"),
 }
 CAME, SAID = "#1f7fc4", "#9467bd"
 OUTER, INNER = "rgba(148,103,189,0.26)", "rgba(148,103,189,0.40)"

@@ -27,8 +27,9 @@ MODELS: Final[Mapping[str, str]] = {
     "lightgbm": "Gradient-boosted trees, one forest for all series, on lags, recent peaks and time.",
     "lstm": "A recurrent neural network, one for all series, that reads the last samples in order.",
     "fracast": "A small network trained elsewhere on other series, used as it is.",
-    "engine": "Chooses and combines the others per series by their record: what the tidegate policy builds "
-    "on.",
+    "engine": "Plain distributions blended by how each series stands now, and the LSTM beside them, each "
+    "trusted by its record.",
+    "gates": "The engine without what is trained beside it: plain distributions, blended.",
 }
 PLUG_IN: Final = "Not described here: see the documentation it came with."
 WITH_FEEDS: Final = "The same, its paths shifted by those feeds that have shown to help."
