@@ -111,7 +111,7 @@ class Engine:
                 pool.follow(np.where(changed[row], -1, np.arange(changed.shape[1])))
 
     def _welcome(self, snapshot: Snapshot, share: NDArray[np.float32]) -> None:
-        """Let series whose first sample this is start from what is remembered of their peers."""
+        """Let series whose first sample this is start from the record of their peers."""
         settled = PROFILING_SECONDS / self._step_seconds
         newcomers.start(self._past, self._record, snapshot, share, settled_steps=settled)
 
