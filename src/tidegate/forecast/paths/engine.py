@@ -70,7 +70,7 @@ class PathEngine:
     @property
     def candidates(self) -> tuple[str, ...]:
         """Names of who has a say, members last."""
-        return (*CANDIDATES, *(self._members if self._asked else ()))
+        return (*CANDIDATES, *(name for name, member in self._members.items() if member in self._asked))
 
     def fit(self, panel: Panel) -> None:
         """Train members and gates on the panel; on less than two days candidates are averaged."""
@@ -130,9 +130,9 @@ class PathEngine:
         self._gates = tuple(gates)
         self._measure(judging.together(parts), said, panel.step_seconds)
         if said is not None:
-            for member in self._members.values():
+            for member in said.members:
                 member.fit(panel)
-            self._asked = tuple(self._members.values())
+            self._asked = said.members
 
     def _measure(self, seen: judging.Judged, said: Heard | None, step_seconds: int) -> None:
         if said is None:

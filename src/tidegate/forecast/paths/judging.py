@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.forecast.windows import DAY_SECONDS, steps_in
+from tidegate.model.errors import InputError
 from tidegate.model.paths import PATH_LEVELS
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Heard:
     """(origins,) rising, in steps known."""
     quantiles: NDArray[np.float16]
     """(origins, steps ahead, series, levels)."""
+    members: tuple[PathForecaster, ...]
+    """Who said it."""
 
     def at(
         self, known_steps: NDArray[np.intp], ahead: NDArray[np.intp], series: NDArray[np.intp]
@@ -72,17 +75,28 @@ class Heard:
 
 
 def heard(members: Sequence[PathForecaster], panel: Panel, origins: NDArray[np.intp]) -> Heard | None:
-    """Train members on the first part of the panel and ask them at origins in the rest; None without any."""
+    """Train members on the first part of the panel and ask them at origins in the rest; None without any.
+
+    Who can't learn from so little is not asked.
+    """
     split = int(panel.steps * MEMBERS_RATIO)
     late = origins[origins >= split]
-    if not members or not late.size:
+    learned = tuple(member for member in members if _learns(member, panel.until(split)))
+    if not learned or not late.size:
         return None
     asked = late[np.unique(np.linspace(0, late.size - 1, MEMBER_ORIGINS).astype(np.intp))]
-    for member in members:
-        member.fit(panel.until(split))
     day = steps_in(DAY_SECONDS, panel.step_seconds)
-    said = [mean_of(members, panel.until(int(origin)), day) for origin in asked]
-    return Heard(origins=asked, quantiles=np.stack(said).transpose(0, 2, 3, 1).astype(np.float16))
+    said = [mean_of(learned, panel.until(int(origin)), day) for origin in asked]
+    quantiles = np.stack(said).transpose(0, 2, 3, 1).astype(np.float16)
+    return Heard(origins=asked, quantiles=quantiles, members=learned)
+
+
+def _learns(member: PathForecaster, panel: Panel) -> bool:
+    try:
+        member.fit(panel)
+    except InputError:
+        return False
+    return True
 
 
 def mean_of(members: Sequence[PathForecaster], panel: Panel, horizon_steps: int) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from tidegate.forecast.paths.judging import Judged
 from tidegate.forecast.paths.lessons import Schedule
 from tidegate.forecast.paths.looking import look_back
 from tidegate.forecast.paths.outlook import Rows
+from tidegate.model.errors import InputError
 from tidegate.model.panel import Panel
 from tidegate.model.paths import PATH_LEVELS, Paths
 
@@ -114,6 +115,21 @@ def test_a_member_that_is_right_is_followed(fleet: np.ndarray, plain: PathEngine
     past, came = panel_of(fleet[: 12 * DAY]), fleet[12 * DAY : 13 * DAY]
     alone = pinball(plain.paths(past, DAY).quantiles, came)
     assert pinball(engine.paths(past, DAY).quantiles, came) < 0.8 * alone
+
+
+class Demanding(Prophetic):
+    """A member that wants more history than there is."""
+
+    def fit(self, panel: Panel) -> None:
+        raise InputError(f"{panel.steps} steps are not enough")
+
+
+def test_a_member_that_cannot_learn_from_so_little_is_left_out(fleet: np.ndarray, plain: PathEngine) -> None:
+    engine = PathEngine(seed=0, members={"demanding": Demanding(fleet)}, schedule=QUICK)
+    engine.fit(panel_of(fleet[: 12 * DAY]))
+    assert engine.candidates == CANDIDATES
+    past = panel_of(fleet[: 12 * DAY])
+    np.testing.assert_array_equal(engine.paths(past, 4).quantiles, plain.paths(past, 4).quantiles)
 
 
 def test_series_it_never_saw_are_served(plain: PathEngine) -> None:
