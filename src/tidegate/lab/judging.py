@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 UNTRAINED: Final = "profile"
 """The path model that decides where no trained one is active."""
 AHEAD_SECONDS: Final = HOUR_SECONDS
-"""How far both look: what a resize can still answer. Origins lie no nearer, so that no sample counts twice."""
+"""How far both look: what a resize can still answer. Origins lie no nearer: no sample counts twice."""
 ORIGINS_MAX: Final = 400
 """From how many moments at most; on traces of more than 17 days they lie further apart."""
 

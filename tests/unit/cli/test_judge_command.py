@@ -127,7 +127,9 @@ def decide(store):
     return decide
 
 
-def test_a_better_model_gets_its_record_and_is_promoted(trace, add, decide, store, capsys, tmp_path, panel):
+def test_a_better_model_gets_its_record_and_is_promoted(
+    trace, add, decide, store, capsys, *, tmp_path, panel
+):
     out = tmp_path / "out.json"
     add("bad", 0.3)
     decide("bad")

@@ -91,8 +91,8 @@ def origins_after(
     if last < first:
         raise InputError(
             f"the trace spans {_days(ticks * step_seconds)} days, and at the earliest after "
-            f"{_days(first * step_seconds)} of them can a model look ahead: it has then seen 7 days, and what "
-            "comes has not been learned from; give a longer trace"
+            f"{_days(first * step_seconds)} of them can a model look ahead: it has then seen 7 days, and "
+            "what comes has not been learned from; give a longer trace"
         )
     going_round = (hours for hours in counted(1) if gcd(hours, 24) == 1)
     spacings = (max(horizon_steps, round(hours * HOUR_SECONDS / step_seconds)) for hours in going_round)
