@@ -10,6 +10,7 @@ from tidegate.cli import (
     doctor,
     explain,
     forecast,
+    judge,
     league,
     models,
     plan,
@@ -48,4 +49,5 @@ app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.add_typer(trace.app, name="trace")
 app.command("train")(train.command)
+models.models_app.command("judge")(judge.command)
 app.add_typer(models.models_app, name="models")

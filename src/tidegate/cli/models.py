@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tidegate.app.artefacts import model_store, open_model
+from tidegate.app.artefacts import Stage, model_store, open_model
 from tidegate.cli.doctor import printable
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.model_views import in_order, listed, shown
@@ -81,6 +81,8 @@ def promote(name: NameArgument, models: ModelsOption = None, json: JsonOption = 
     _tell(store, moved, json)
     if moved.other is not None:
         _say(_console(), f"'tidegate models rollback {name}' brings '{moved.other.name}' back.")
+    elif moved.life.stage is Stage.SHADOW:
+        _say(_console(), f"Next: 'tidegate models judge {name} TRACE', on a trace of after what it has seen.")
 
 
 @models_app.command("retire")

@@ -65,7 +65,7 @@ def command(
         notes=notes,
     )
     store = model_store(models, SystemClock())
-    with _bar() as progress, one_blas_thread():
+    with progress_bar() as progress, one_blas_thread():
         card = train(lesson, store, progress=progress)
     if json is not None:
         write_atomically(json, msgspec.json.format(msgspec.json.encode(card)))
@@ -82,7 +82,7 @@ def _one_resource(text: str) -> Resource:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar on stderr, where there is a person to see it, and take it away at the end."""
     columns = (
         bars.TextColumn("{task.description}"),
@@ -115,4 +115,4 @@ def _tell(card: Card) -> None:
         console.print(Text(printable(line)), soft_wrap=not console.is_terminal)
 
 
-__all__ = ["command"]
+__all__ = ["command", "progress_bar"]

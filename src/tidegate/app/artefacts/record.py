@@ -1,6 +1,7 @@
 """What a model's time in shadow came to, and whether that earns it the active one's place.
 
-The engine writes it: both models forecast the same samples, and the same loss of each is summed.
+`tidegate models judge` writes it: both models forecast the same samples, and the same loss of each is
+summed.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ class ModelStore:
             return Moved(life=gone, other=back)
 
     def write_record(self, name: str, record: Record) -> None:
-        """Write down what a model's time in shadow came to so far; for the engine.
+        """Write down what a model's time in shadow came to so far, over what was written before.
 
         Raises:
             InputError: it is not in shadow, or the record is of other weights or can't be.
@@ -380,7 +380,10 @@ def iso(time_seconds: int) -> str:
 
 
 def _stay(life: Life, why: str) -> NoReturn:
-    raise InputError(f"model '{life.name}' stays in shadow: {why}; let it run there, and promote it again")
+    raise InputError(
+        f"model '{life.name}' stays in shadow: {why}; 'tidegate models judge {life.name} TRACE' judges it on "
+        "samples that it has not seen"
+    )
 
 
 __all__ = ["FOLDER", "MODELS_MAX", "Held", "ModelStore", "Moved", "iso", "model_store"]

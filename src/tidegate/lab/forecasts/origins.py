@@ -7,6 +7,8 @@ that is only good at noon is not asked at noon alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count as counted
+from math import gcd
 from typing import TYPE_CHECKING, Final
 
 from tidegate.model.errors import InputError
@@ -70,6 +72,33 @@ def origins_of(ticks: int, step_seconds: int, *, horizons_seconds: Sequence[int]
         f"horizon of {_days(horizons[-1] * step_seconds)} days need {_days(least * step_seconds)}: give a "
         "longer trace, fewer --origins or a shorter --horizon"
     )
+
+
+def origins_after(
+    seen_steps: int, ticks: int, step_seconds: int, *, horizon_steps: int, count_max: int
+) -> Origins:
+    """Place origins over all of a trace but its first ``seen_steps``, for one horizon.
+
+    They lie at least a horizon apart, so that no sample comes twice, and further where there would be more
+    than ``count_max``: then hours apart in a number coprime with 24, as near to it as the step allows.
+
+    Raises:
+        InputError: no whole horizon is left after ``seen_steps`` and `HISTORY_SECONDS_MIN` of history.
+
+    """
+    first = max(seen_steps, -(-HISTORY_SECONDS_MIN // step_seconds))
+    last = ticks - horizon_steps
+    if last < first:
+        raise InputError(
+            f"the trace spans {_days(ticks * step_seconds)} days, and at the earliest after "
+            f"{_days(first * step_seconds)} of them can a model look ahead: it has then seen 7 days, and "
+            "what comes has not been learned from; give a longer trace"
+        )
+    going_round = (hours for hours in counted(1) if gcd(hours, 24) == 1)
+    spacings = (max(horizon_steps, round(hours * HOUR_SECONDS / step_seconds)) for hours in going_round)
+    apart = next(apart for apart in spacings if (last - first) // apart < count_max)
+    steps = tuple(range(first, last + 1, apart))
+    return Origins(steps=steps, steps_apart=apart, horizons_steps=(horizon_steps,))
 
 
 def _days(seconds: int) -> str:

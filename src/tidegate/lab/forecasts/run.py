@@ -153,7 +153,7 @@ def forecast(
             fits, fitted_on = fits + 1, today
         with watch.stage("predict"), one_blas_thread():
             paths = model.paths(seen, origins.horizon_steps)
-        _check(paths, run.model, origins.horizon_steps, len(whole.names))
+        check_paths(paths, run.model, origins.horizon_steps, len(whole.names))
         tally.add(at, paths, whole.shares[steps : steps + origins.horizon_steps])
         if fans is not None:
             fans.add(at, paths)
@@ -168,8 +168,10 @@ def forecast(
     )
 
 
-def _check(paths: Paths, model: str, steps: int, series: int) -> None:
-    """Refuse what can't be counted.
+def check_paths(
+    paths: Paths, model: str, steps: int, series: int, *, otherwise: str = "leave it out of --model"
+) -> None:
+    """Refuse what can't be counted; ``otherwise`` is what to do if the model can't be mended.
 
     Raises:
         TidegateError: quantiles are missing, or have another shape than was asked for.
@@ -179,9 +181,7 @@ def _check(paths: Paths, model: str, steps: int, series: int) -> None:
     if paths.quantiles.shape != shape:
         raise TidegateError(
             f"model '{model}' answered with shape {paths.quantiles.shape} where {shape} was asked for; mend "
-            "it, or leave it out of --model"
+            f"it, or {otherwise}"
         )
     if not np.isfinite(paths.quantiles).all():
-        raise TidegateError(
-            f"model '{model}' left quantiles without a number; mend it, or leave it out of --model"
-        )
+        raise TidegateError(f"model '{model}' left quantiles without a number; mend it, or {otherwise}")

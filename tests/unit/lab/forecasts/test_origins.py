@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate.lab.forecasts.origins import origins_of
+from tidegate.lab.forecasts.origins import origins_after, origins_of
 from tidegate.model.errors import InputError
 
 DAY = 288
@@ -50,3 +50,26 @@ def test_a_horizon_is_a_multiple_of_the_step(horizon):
 def test_the_number_of_origins_has_limits(count):
     with pytest.raises(InputError, match="--origins"):
         origins_of(31 * DAY, 300, horizons_seconds=(3600,), count=count)
+
+
+def test_after_what_was_seen_every_sample_comes_once():
+    placed = origins_after(9 * DAY, 17 * DAY, 300, horizon_steps=12, count_max=400)
+    assert placed.steps == tuple(range(9 * DAY, 17 * DAY, 12))
+    assert origins_after(0, 8 * DAY, 300, horizon_steps=12, count_max=400).steps[0] == 7 * DAY
+
+
+def test_on_long_traces_they_lie_further_apart_and_go_round_the_clock():
+    placed = origins_after(9 * DAY, 60 * DAY, 300, horizon_steps=12, count_max=400)
+    assert placed.steps_apart == 5 * 12
+    assert len({steps * 300 // 3600 % 24 for steps in placed.steps}) == 24
+    assert placed.steps[-1] + 12 <= 60 * DAY
+    assert origins_after(9 * DAY, 400 * DAY, 300, horizon_steps=12, count_max=400).steps_apart == 25 * 12
+
+
+def test_with_steps_longer_than_an_hour_too():
+    assert origins_after(0, 60, 21_600, horizon_steps=1, count_max=400).steps == tuple(range(28, 60))
+
+
+def test_without_a_whole_horizon_left_nobody_looks_ahead():
+    with pytest.raises(InputError, match=r"spans 9 days, and at the earliest after 8.99 .*give a longer"):
+        origins_after(9 * DAY - 4, 9 * DAY, 300, horizon_steps=12, count_max=400)
