@@ -25,6 +25,8 @@ FROM_LEVEL: Final = 0.895
 """Levels from here on are promises; those below are scored by loss alone, which the gate has learned."""
 LEAST: Final = np.float32(1e-6)
 """A distance below this share of capacity is none."""
+RARE_LEVEL: Final = 0.985
+"""From this level on too few misses are seen to narrow by: these are only ever widened."""
 STRETCH_MIN: Final = 0.6
 STRETCH_MAX: Final = 2.0
 ROWS_MIN: Final = 500
@@ -39,6 +41,10 @@ class Width:
     """(bands - 1,) upper ends in steps."""
     stretch: NDArray[np.float32]
     """(bands, levels)."""
+
+    def eased(self) -> Width:
+        """Return half of the correction, for whoever learns on after it was measured and so errs less."""
+        return Width(bands=self.bands, stretch=1 + (self.stretch - 1) * np.float32(0.5))
 
     def applied(self, quantiles: NDArray[np.float32], ahead: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return quantiles (..., levels) stretched about their medians, rising; ``ahead`` (...) in steps."""
@@ -77,4 +83,5 @@ def _stretch(quantiles: NDArray[np.float32], came: NDArray[np.float32]) -> NDArr
             continue
         distance = np.maximum(quantiles[:, at] - median, LEAST)
         found[at] = np.quantile((came - median) / distance, level)
-    return np.clip(found, STRETCH_MIN, STRETCH_MAX).astype(np.float32)
+    least = np.where(PATH_LEVELS >= RARE_LEVEL, 1.0, STRETCH_MIN)
+    return np.clip(found, least, STRETCH_MAX).astype(np.float32)

@@ -142,7 +142,8 @@ class PathEngine:
         share = self._reliance.share_at(seen.ahead)[:, None]
         answer = share * seen.gates + (1 - share) * seen.members
         asked = ~np.isnan(answer[:, 0])
-        self._width = calibration.measured(answer[asked], seen.came[asked], seen.ahead[asked], step_seconds)
+        width = calibration.measured(answer[asked], seen.came[asked], seen.ahead[asked], step_seconds)
+        self._width = width.eased()  # the members go on to learn from the rest
 
     def _trained(self, view: Outlook, came: NDArray[np.float32], number: int) -> Gate:
         random = np.random.default_rng((self._seed, number))

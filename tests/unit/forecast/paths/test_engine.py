@@ -161,6 +161,18 @@ def test_the_width_learned_is_the_width_that_was_missing() -> None:
     np.testing.assert_array_equal(width.stretch[:, :8], 1)
 
 
+def test_rare_levels_are_never_narrowed_and_half_a_correction_is_half() -> None:
+    random = np.random.default_rng(6)
+    rows = 20_000
+    came = random.normal(0, 0.5, rows).astype(np.float32)
+    claimed = np.quantile(random.normal(0, 1, 100_000), PATH_LEVELS).astype(np.float32)
+    quantiles = np.broadcast_to(claimed, (rows, PATH_LEVELS.size))
+    width = calibration.measured(quantiles, came, random.integers(1, DAY + 1, rows), STEP)
+    assert (width.stretch[:, -1] == 1).all()
+    assert (width.stretch[:, -2] < 0.8).all()
+    np.testing.assert_allclose(width.eased().stretch - 1, (width.stretch - 1) / 2, rtol=1e-5)
+
+
 def gate_rows(random: np.random.Generator, count: int, candidates: int) -> Rows:
     said = np.sort(random.random((count, candidates, PATH_LEVELS.size)), axis=2).astype(np.float32)
     return Rows(
