@@ -67,10 +67,6 @@ class Gate:
         share, shift = self._shares(self._forward(self._regular(rows.seen)))
         return np.sort(_mixed(share, rows.said) + shift * rows.scale[:, None], axis=1)
 
-    def shares(self, rows: Rows) -> NDArray[np.float32]:
-        """Return each candidate's share of each level (rows, candidates, levels)."""
-        return self._shares(self._forward(self._regular(rows.seen)))[0]
-
     def learn(
         self,
         rows: Rows,

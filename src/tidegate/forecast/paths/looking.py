@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.forecast.paths.draws import Draws
 from tidegate.forecast.paths.outlook import outlook
 from tidegate.forecast.windows import DAY_SECONDS, steps_in
+from tidegate.model.errors import InputError
 from tidegate.model.paths import PATH_LEVELS, Paths
 
 if TYPE_CHECKING:
@@ -53,6 +55,21 @@ def look_back(panel: Panel) -> Outlook:
     origins = learned_from(panel)
     turns = np.unique(np.maximum(origins // day * day, 1))
     return outlook(panel, origins, day, measured=turns)
+
+
+def lessons_from(panel: Panel, random: np.random.Generator, *, who: str) -> tuple[Outlook, Draws]:
+    """Look back over the panel, and draw from what is seen, for ``who`` learns across its series.
+
+    Raises:
+        InputError: there are less than two days of history.
+
+    """
+    panel = drawn_series(panel, random)
+    day = steps_in(DAY_SECONDS, panel.step_seconds)
+    if panel.steps < 2 * day:
+        raise InputError(f"{who} learns from at least two days of history; give it a longer trace")
+    view = look_back(panel)
+    return view, Draws(view, panel.shares, horizon_steps=day, random=random)
 
 
 def paths_ahead(panel: Panel, horizon_steps: int, answer: Answer) -> Paths:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tidegate.forecast.paths.candidates import KNOTS_SECONDS, MEDIAN
-from tidegate.forecast.paths.draws import Draws
 from tidegate.forecast.paths.histories import sample_quantiles
-from tidegate.forecast.paths.looking import drawn_series, look_back, paths_ahead
-from tidegate.forecast.windows import DAY_SECONDS, steps_in
+from tidegate.forecast.paths.looking import lessons_from, paths_ahead
+from tidegate.forecast.windows import steps_in
 from tidegate.model.columns import part_of
 from tidegate.model.errors import InputError
 from tidegate.model.paths import PATH_LEVELS
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.forecast.paths.draws import Draws
     from tidegate.forecast.paths.outlook import Outlook, Rows
     from tidegate.model.panel import Panel
     from tidegate.model.paths import Paths
@@ -57,12 +57,7 @@ class Ridge:
 
         """
         random = np.random.default_rng(self._seed)
-        panel = drawn_series(panel, random)
-        day = steps_in(DAY_SECONDS, panel.step_seconds)
-        if panel.steps < 2 * day:
-            raise InputError("ridge learns from at least two days of history; give it a longer trace")
-        view = look_back(panel)
-        draws = Draws(view, panel.shares, horizon_steps=day, random=random)
+        view, draws = lessons_from(panel, random, who="ridge")
         knots = np.unique([steps_in(seconds, panel.step_seconds) for seconds in KNOTS_SECONDS]).astype(
             np.intp
         )

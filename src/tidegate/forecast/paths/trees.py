@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tidegate.forecast.paths.candidates import MEDIAN
-from tidegate.forecast.paths.draws import Draws
-from tidegate.forecast.paths.looking import drawn_series, look_back, paths_ahead
-from tidegate.forecast.windows import DAY_SECONDS, steps_in
+from tidegate.forecast.paths.looking import lessons_from, paths_ahead
 from tidegate.model.columns import part_of
 from tidegate.model.errors import InputError
 from tidegate.model.paths import PATH_LEVELS
@@ -71,12 +69,8 @@ class LightGbm:
 
         """
         random = np.random.default_rng(self._seed)
-        panel = drawn_series(panel, random)
-        day = steps_in(DAY_SECONDS, panel.step_seconds)
-        if panel.steps < 2 * day:
-            raise InputError("lightgbm learns from at least two days of history; give it a longer trace")
-        view = look_back(panel)
-        drawn = Draws(view, panel.shares, horizon_steps=day, random=random).draw(ROWS)
+        view, draws = lessons_from(panel, random, who="lightgbm")
+        drawn = draws.draw(ROWS)
         known = drawn.weight > 0
         rows = view.rows(drawn.origin[known], drawn.ahead[known], drawn.series[known])
         level = rows.said[:, 0, MEDIAN]
