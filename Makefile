@@ -14,7 +14,7 @@ INSTALL := $(UV) install --quiet --python $(BIN)/python
 COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
            --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK)
 
-.PHONY: help setup run test check format lint types imports spelling tidy fix bench docs lock clean
+.PHONY: help setup run test check format lint types imports spelling tidy fix bench docs proto lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench: setup ## measure an area: AREA=replay (default), tick, forecast ...
 
 docs: setup ## write the generated pages of docs/reference
 	@$(BIN)/python docs/write_reference.py
+
+proto: setup ## write the Python of proto/ into src/tidegate/wire
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
 
 lock: .venv/.uv ## pin the requirements again; LOCK=--upgrade takes the newest
 	@echo "pinning requirements/dev.txt, run.txt and uv.txt"

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from tidegate.model.application import Amounts, ApplicationSpec, Running, Usage
     from tidegate.model.forecast import Forecast
     from tidegate.model.outcome import Outcome
     from tidegate.model.panel import Panel
@@ -110,6 +111,42 @@ class Actuator(Protocol):
 
     def collect(self) -> Outcome:
         """Return what was confirmed since the last call."""
+        ...
+
+
+class CardRuntime(Protocol):
+    """Runs applications on a card: real programs under limits. Calls may block for the time they name.
+
+    All raise `InputError` for what can't be asked, such as a name nobody has, and `TidegateError` for what
+    failed; both change nothing that they do not say.
+    """
+
+    def start(self, name: str, spec: ApplicationSpec, *, epoch: int, standby: bool) -> Running:
+        """Start a program under its limits; on standby it waits for `import_state` before it serves."""
+        ...
+
+    def stop(self, name: str, *, grace_seconds: float) -> None:
+        """Ask a program to end, wait so long, then end it with all its children; nothing if it is gone."""
+        ...
+
+    def adjust(self, name: str, wanted: Amounts) -> Amounts:
+        """Set limits and return them as read back from the kernel; what is not said stays."""
+        ...
+
+    def found(self) -> Sequence[Running]:
+        """Return everything that runs here, also what was started before this process was."""
+        ...
+
+    def usage(self) -> Sequence[Usage]:
+        """Return what everyone has used until now, by name."""
+        ...
+
+    def export_state(self, name: str, moved_to: Sequence[str]) -> Iterable[bytes]:
+        """Have a program serve no more and hand out its state; its clients are sent to ``moved_to``."""
+        ...
+
+    def import_state(self, name: str, state: Iterable[bytes], *, state_bytes: int) -> None:
+        """Give a program a state and have it serve; also takes back what it had handed out itself."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""The programs: the agent on a server, the device on a card, the fleet manager of a cell."""
