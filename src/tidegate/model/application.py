@@ -144,7 +144,7 @@ class Running:
     name: str
     epoch: int
     standby: bool
-    """Whether it was started to wait for another's state."""
+    """Whether it waits for another's state: started to, and none was imported since."""
     processes: int
     held: Amounts
     """As read back from the kernel."""

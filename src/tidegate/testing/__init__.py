@@ -23,12 +23,15 @@ from tidegate.testing.check_path_forecaster import check_path_forecaster, path_f
 from tidegate.testing.check_planner import check_planner, planner_checks
 from tidegate.testing.checks import Check
 from tidegate.testing.clock import ManualClock
+from tidegate.testing.fake_runtime import FakeProgram, FakeRuntime
 from tidegate.testing.fleets import forecast_of, places_of, read_only, roster_of, snapshot_of
 from tidegate.testing.telemetry import ScriptedTelemetry
 
 __all__ = [
     "Check",
     "Driver",
+    "FakeProgram",
+    "FakeRuntime",
     "ManualClock",
     "ScriptedTelemetry",
     "check_driver",
