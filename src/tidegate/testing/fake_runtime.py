@@ -157,7 +157,7 @@ class FakeRuntime:
         _raise_after(broken)
 
     def adjust(self, name: str, wanted: Amounts) -> Amounts:
-        """Set limits; memory in use stays, so less than that is not held.
+        """Set limits; a memory limit below what is in use is not set, and the one there was stays.
 
         Raises:
             InputError: nobody has that name.
@@ -244,8 +244,8 @@ class FakeRuntime:
     def _limited(self, wanted: Amounts, program: FakeProgram) -> Amounts:
         """Return what is held once ``wanted`` was asked for."""
         known = {name: amount for name, amount in wanted.known().items() if name in self._limits}
-        if "memory_bytes" in known:
-            known["memory_bytes"] = max(int(known["memory_bytes"]), program.memory_bytes)
+        if known.get("memory_bytes", math.inf) < program.memory_bytes:
+            del known["memory_bytes"]  # what is in use is not taken away
         return Amounts(**program.held.known() | known)  # type: ignore[arg-type] # names and types are the fields'
 
     @staticmethod
