@@ -37,7 +37,7 @@ class FakeProgram:
     standby: bool
     held: Amounts
     state: bytes = b""
-    """What it hands out: a test's to set."""
+    """What it hands out: its name at first, and a test's to set."""
     serving: bool = True
     moved_to: tuple[str, ...] = ()
     """Where its clients are sent since it handed its state out."""
@@ -141,7 +141,13 @@ class FakeRuntime:
             raise InputError(f"application {name} can't wait for a state: it does not hand off")
         now = self._clock.now_seconds()
         program = FakeProgram(
-            spec=spec, epoch=epoch, standby=standby, held=Amounts(), serving=not standby, at_seconds=now
+            state=name.encode(),
+            spec=spec,
+            epoch=epoch,
+            standby=standby,
+            held=Amounts(),
+            serving=not standby,
+            at_seconds=now,
         )
         program.held = self._limited(spec.amounts, program)
         self._programs[name] = program

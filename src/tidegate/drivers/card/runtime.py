@@ -8,7 +8,6 @@ killed at any point is replaced by a new one over the same folder.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import threading
@@ -24,12 +23,14 @@ from tidegate.drivers.card.caps import Caps, block_devices
 from tidegate.drivers.card.groups import KILL_SECONDS_MAX, Groups
 from tidegate.drivers.card.logs import Logs
 from tidegate.drivers.card.network import CLASSES, Network
+from tidegate.drivers.card.owning import FOLDER_MODE, locked
 from tidegate.drivers.card.records import Record, Records
 from tidegate.drivers.card.starting import (
     Launched,
     ask_to_end,
     command_of,
     environment_of,
+    leave,
     wait_until_gone,
 )
 from tidegate.drivers.card.use import usage_of
@@ -49,7 +50,6 @@ TURNS: Final = 256
 """So many applications can be changed at the same time."""
 UNKNOWN_EPOCH: Final = -1
 """Of what is found running and has lost its record: older than anything that is wanted."""
-FOLDER_MODE: Final = 0o750
 
 
 class ProcessRuntime:
@@ -82,7 +82,7 @@ class ProcessRuntime:
         hierarchy = find_hierarchy(root)
         self._groups = Groups(hierarchy, card)
         self._caps = Caps(hierarchy=hierarchy, devices=block_devices(root))
-        self._lock = _locked(self._folder, card)
+        self._lock = locked(self._folder, card)
         self._records = Records(self._folder / "records")
         self._logs = Logs(self._folder / "logs")
         self._processes_max = processes_max
@@ -101,6 +101,7 @@ class ProcessRuntime:
     def close(self) -> None:
         """Let go of the card; everything on it runs on."""
         self._behaviour.close()
+        leave(self._children.values())
         if self._network is not None:
             self._network.close()
         self._groups.close()
@@ -300,6 +301,7 @@ class ProcessRuntime:
         """Take note of children that ended, so that the kernel can forget them."""
         for child in list(self._children.values()):
             child.poll()
+        leave(())
 
     # --- Limits -------------------------------------------------------------------------------
 
@@ -372,24 +374,6 @@ class ProcessRuntime:
     def _turn(self, name: str) -> threading.Lock:
         """Return what lets one call after the other change an application."""
         return self._turns[hash(name) % TURNS]
-
-
-def _locked(folder: Path, card: str) -> int:
-    """Make the card's folders, and be the only process that runs it."""
-    try:
-        for each in (folder, folder / "records", folder / "logs", folder / "control"):
-            each.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise InputError(
-            f"the folder {folder} of card {card} can't be written ({error.strerror}); use root"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise InputError(f"another process runs card {card} in {folder}; stop that one first") from error
-    return lock
 
 
 def _conforms(runtime: ProcessRuntime) -> CardRuntime:

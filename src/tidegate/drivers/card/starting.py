@@ -16,7 +16,7 @@ from tidegate.drivers.card.records import started_ticks
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tidegate.drivers.card.records import Record
     from tidegate.model.application import ApplicationSpec
@@ -28,6 +28,8 @@ ANSWER_BYTES_MAX: Final = 4096
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for; an application may say otherwise."""
 PORT: Final = "{port}"
+LEFT: Final[list[subprocess.Popen[bytes]]] = []
+"""Children of runtimes that were closed in this very process: still to be waited for when they end."""
 
 
 class Launched:
@@ -101,6 +103,11 @@ class Launched:
             if descriptor >= 0:
                 os.close(descriptor)
         self._order = self._answer = -1
+
+
+def leave(children: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Let children run on without whoever started them; take note of those that ended since."""
+    LEFT[:] = [child for child in (*LEFT, *children) if child.poll() is None]
 
 
 def command_of(name: str, spec: ApplicationSpec) -> list[str]:

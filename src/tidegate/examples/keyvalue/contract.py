@@ -1,8 +1,8 @@
 """The hand-off contract, from the application's side: a control socket on which it is told to move.
 
 Copy this file into an application of your own: it needs nothing but Python, and knows nothing of what it
-moves. A call is a line of JSON, then as many raw bytes as it says; so is the answer. Each call has a connection
-of its own.
+moves. A call is a line of JSON, then as many raw bytes as it says; so is the answer. Each call has its own
+connection.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ class Movable(Protocol):
         """Carry out no more requests but tell each where to go, and return the state.
 
         Asked again it returns the same state.
+
+        Raises:
+            ValueError: there is none, as on standby.
+
         """
         ...
 
@@ -88,7 +92,11 @@ async def _export(
     application: Movable, moved_to: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Hand the state out. Who hangs up before having all of it does not own it: we serve on."""
-    state = application.release(moved_to)
+    try:
+        state = application.release(moved_to)
+    except ValueError as error:
+        _say(writer, ok=False, error=str(error))
+        return
     try:
         _say(writer, ok=True, state_bytes=len(state))
         writer.write(state)
