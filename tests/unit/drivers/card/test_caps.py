@@ -98,9 +98,8 @@ def test_storage_is_limited_on_every_device(caps, fake, written):
         if fake.version == 1
         else {"8:0 rbps=1000000 wbps=1000000", "8:16 rbps=1000000 wbps=1000000"}
     )
-    assert (
-        caps.held(APP).storage_bytes_per_second is None
-    )  # a file keeps the last line only: one has no limit
+    # Here a file keeps the last line only, so one device has no limit.
+    assert caps.held(APP).storage_bytes_per_second is None
     lines = [f"{device} 5 \n" for device in caps.devices]
     if fake.version == 2:
         lines = [f"{device} rbps=5 wbps=5 riops=max wiops=max\n" for device in caps.devices]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 
 from tidegate.drivers.card import logs as logs_module
@@ -28,17 +29,14 @@ def test_a_record_is_read_as_it_was_written_and_a_broken_one_is_none(tmp_path):
     assert records.read("web") is None
     records.remove("web")
     records.remove("web")
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_only_has_the_number_is_not_touched(monkeypatch):
     sent = []
-    monkeypatch.setattr("signal.pidfd_send_signal", lambda descriptor, number: sent.append(number))
+    monkeypatch.setattr("signal.pidfd_send_signal", lambda *given: sent.append(given))
     assert ask_to_end(RECORD, lambda: [os.getpid()]) is None  # started at another time
-    ours = Record(
-        **{f: getattr(RECORD, f) for f in RECORD.__struct_fields__}
-        | {"started_ticks": started_ticks(os.getpid())}
-    )
+    ours = msgspec.structs.replace(RECORD, started_ticks=started_ticks(os.getpid()))
     assert ask_to_end(ours, list) is None  # in another cgroup
     assert sent == []
     descriptor = ask_to_end(ours, lambda: [os.getpid()])
@@ -89,7 +87,7 @@ def test_only_the_newest_logs_of_those_gone_are_kept(tmp_path, monkeypatch):
         logs.file(name).write_text("x")
         os.utime(logs.file(name), (1000 - at, 1000 - at))
     logs.drop({"runs"})
-    assert sorted(os.listdir(tmp_path)) == ["old.log", "runs.log"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["old.log", "runs.log"]
 
 
 def test_one_process_at_a_time_has_a_card(tmp_path):
