@@ -1,0 +1,268 @@
+"""The fleet manager's slow loop: look at all cards, settle who is where, plan, ask for what is to change.
+
+What is asked of a card is written down first, under an epoch nobody was given before. So it can be killed
+anywhere: what was asked and not answered is asked again, and a card does the same request once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from tidegate.agents.fleet.asking import said_no
+from tidegate.agents.fleet.columns import budget_of, columns
+from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
+from tidegate.agents.fleet.settling import settled, twice
+from tidegate.model.card_fleet import NOWHERE
+from tidegate.model.refusals import Because, Refusal, refusal
+from tidegate.plan.cards import CardPlanner
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from tidegate.agents.fleet.asking import AskedCard
+    from tidegate.agents.fleet.records import CardSeen
+    from tidegate.agents.fleet.store import Store
+    from tidegate.model.application import Amounts, ApplicationSpec
+    from tidegate.model.card_fleet import CardFleet, CardPlan, Move
+
+MOVES_AT_ONCE: Final = 2
+"""Of one card, in or out: moves share its cores and its link with what it serves."""
+LOOK_SECONDS: Final = 3.0
+"""What is not answered by then is silence."""
+HELD_BACK_SECONDS: Final = 60.0
+"""An application that could not be moved is left alone for so long."""
+BUDGET_CHANGE_RATIO: Final = 0.05
+"""A budget that changes by less is not sent again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Cell:
+    """The cards of a cell and who is on them; the only writer of placement."""
+
+    cards: Mapping[str, AskedCard]
+    """By name: every card of the cell, heard or not."""
+    store: Store
+    now_seconds: Callable[[], float]
+    planner: CardPlanner = field(default_factory=CardPlanner)
+    _seen: dict[str, CardSeen] = field(default_factory=dict)
+    """The last sight of each card."""
+    _held_back: dict[str, float] = field(default_factory=dict)
+    _budgets: dict[str, Amounts] = field(default_factory=dict)
+    _events: list[Event] = field(default_factory=list)
+
+    async def tick(self) -> FleetTick:
+        """Turn once.
+
+        Raises:
+            TidegateError: the store can't be written; then nothing was asked of any card.
+
+        """
+        self._events = []
+        silent = await self._look()
+        heard = [self._seen[name] for name in self.cards if name in self._seen and name not in silent]
+        await self._settle(heard)
+        placed, moving = self.store.placed(), self.store.moving()
+        known = tuple(self._seen[name] for name in self.cards if name in self._seen)
+        plan = None
+        if known:
+            names = [card.name for card in heard]
+            fleet = columns(
+                known,
+                tuple(placed.values()),
+                heard=names,
+                held_back=self._held_back | dict.fromkeys(moving, float("inf")),
+                now_seconds=self.now_seconds(),
+            )
+            plan = self.planner.plan(fleet)
+            await self._admit(plan, fleet, placed)
+            await self._start(plan, placed, moving)
+            await self._limit(plan, fleet, placed)
+        self.store.write(events=self._events)
+        return FleetTick(
+            time_seconds=self.now_seconds(),
+            cards=known,
+            silent=silent,
+            placed=self.store.placed(),
+            moving=self.store.moving(),
+            plan=plan,
+            events=tuple(self._events),
+        )
+
+    def admit(self, name: str, spec: ApplicationSpec) -> Placed:
+        """Take an application into the fleet, on the card where it fits best; the next tick starts it.
+
+        Raises:
+            Refusal: there is one of that name, or no card has room, with what lacks.
+
+        """
+        placed = self.store.placed()
+        if name in placed:
+            where = placed[name].card or "no card"
+            raise refusal(Because.EXISTS, f"there is an application '{name}' already, on {where}")
+        new = Placed(
+            name=name,
+            card="",
+            epoch=0,
+            epoch_asked=0,
+            spec=spec,
+            since_seconds=self.now_seconds(),
+            wanted=True,
+        )
+        known = tuple(self._seen[card] for card in self.cards if card in self._seen)
+        asked = (*placed.values(), new)
+        fleet = columns(known, asked, heard=self._seen.keys(), held_back={}, now_seconds=self.now_seconds())
+        plan = self.planner.plan(fleet)
+        if plan.card[-1] == NOWHERE:
+            why = {one.application: one.reason for one in plan.unplaced}[name]
+            raise refusal(Because.NO_ROOM, f"'{name}' was not taken in: {why}")
+        self.store.write(placed=[new])
+        return new
+
+    async def _look(self) -> dict[str, str]:
+        """Ask every card how it is, all at once; return who did not answer, and why."""
+        names = list(self.cards)
+        answers = await asyncio.gather(
+            *(asyncio.wait_for(self.cards[name].look(), LOOK_SECONDS) for name in names),
+            return_exceptions=True,
+        )
+        silent: dict[str, str] = {}
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, TimeoutError):
+                silent[name] = f"no answer within {LOOK_SECONDS:g} s"
+            elif isinstance(answer, Refusal):
+                silent[name] = str(answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                self._seen[name] = answer
+        return silent
+
+    async def _settle(self, heard: Sequence[CardSeen]) -> None:
+        """Hear how moves ended, then compare what was found with what was written down."""
+        await asyncio.gather(*(self._hear(one) for one in self.store.moving().values()))
+        now = self.now_seconds()
+        found = settled(heard, self.store.placed(), self.store.moving(), now_seconds=now)
+        both = [
+            Event(time_seconds=now, about=name, sentence="serves on two cards at once: stop one by hand")
+            for name in sorted(twice(heard))
+        ]
+        self._events += [*found.events, *both]
+        self.store.write(placed=found.placed, forgotten=found.gone)
+
+    async def _hear(self, moving: Moving) -> None:
+        """Ask for a move that was asked for and not answered; note how one ended."""
+        source, target = self.cards.get(moving.card_from), self._seen.get(moving.card_to)
+        if source is None or target is None:
+            return
+        try:
+            if not moving.migration:
+                name = await source.move(moving, target_address=target.address)
+                self.store.write(moving=[replace(moving, migration=name)])
+                return
+            ended = await source.ended(moving.migration)
+        except Refusal as refused:
+            if said_no(refused):
+                self._failed(moving, str(refused))
+            return  # else it is asked again at the next tick
+        if ended is None:
+            return
+        if not ended.succeeded:
+            self._failed(moving, ended.reason)
+            return
+        now = self.now_seconds()
+        placed = self.store.placed()[moving.application]
+        told = f"moved from {moving.card_from} to {moving.card_to} in {ended.pause_seconds * 1e3:.0f} ms"
+        self._events.append(Event(time_seconds=now, about=moving.application, sentence=told))
+        there = replace(placed, card=moving.card_to, epoch=moving.epoch, since_seconds=now)
+        self.store.write(placed=[there], ended=[moving.application])
+
+    def _failed(self, moving: Moving, why: str) -> None:
+        now = self.now_seconds()
+        self._held_back[moving.application] = now + HELD_BACK_SECONDS
+        told = f"could not be moved from {moving.card_from} to {moving.card_to}: {why}"
+        self._events.append(Event(time_seconds=now, about=moving.application, sentence=told))
+        self.store.write(ended=[moving.application])
+
+    async def _admit(self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed]) -> None:
+        """Have cards take in what was given to the fleet and is on none."""
+        for row, name in enumerate(fleet.applications):
+            one = placed[name]
+            if fleet.card[row] != NOWHERE or plan.card[row] == NOWHERE or not one.wanted:
+                continue
+            card = fleet.cards[int(plan.card[row])]
+            try:
+                await self.cards[card].create(name, one.spec, epoch=one.epoch)
+            except Refusal as refused:
+                self._tell(name, f"{card} did not take it in: {refused}")
+                if said_no(refused):
+                    # It may know a later epoch: the next one asked for is above every one before.
+                    epoch = one.epoch_asked + 1
+                    self.store.write(placed=[replace(one, epoch=epoch, epoch_asked=epoch)])
+            else:
+                self._tell(name, f"taken in by {card}")
+                self.store.write(placed=[replace(one, card=card, since_seconds=self.now_seconds())])
+
+    async def _start(
+        self, plan: CardPlan, placed: Mapping[str, Placed], moving: Mapping[str, Moving]
+    ) -> None:
+        """Begin the moves that are due, a few at a time for each card."""
+        busy = [card for one in moving.values() for card in (one.card_from, one.card_to)]
+        begun: list[Moving] = []
+        for move in plan.moves:
+            one = placed[move.application]
+            if move.application in moving or one.card != move.card_from:
+                continue
+            if max(busy.count(move.card_from), busy.count(move.card_to)) >= MOVES_AT_ONCE:
+                continue
+            busy += [move.card_from, move.card_to]
+            begun.append(self._begun(move, one))
+        asked = [replace(placed[one.application], epoch_asked=one.epoch) for one in begun]
+        self.store.write(placed=asked, moving=begun)
+        await asyncio.gather(*(self._hear(one) for one in begun))
+
+    def _begun(self, move: Move, one: Placed) -> Moving:
+        self._tell(move.application, f"moves from {move.card_from} to {move.card_to}: {move.reason}")
+        return Moving(
+            application=move.application,
+            card_from=move.card_from,
+            card_to=move.card_to,
+            epoch=one.epoch_asked + 1,
+            strategy=move.strategy,
+            reason=move.reason,
+            began_seconds=self.now_seconds(),
+        )
+
+    async def _limit(self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed]) -> None:
+        """Send budgets that have changed to where the applications are now."""
+        sending: list[Awaitable[None]] = []
+        for row, name in enumerate(fleet.applications):
+            at = int(fleet.card[row])
+            if at == NOWHERE or not fleet.heard[at] or plan.card[row] != at:
+                continue
+            budget = budget_of(plan.budget[:, row], placed[name].spec)
+            if _differs(budget, self._budgets.get(name)):
+                sending.append(self._send(name, fleet.cards[at], budget))
+        await asyncio.gather(*sending)
+
+    async def _send(self, name: str, card: str, budget: Amounts) -> None:
+        try:
+            await self.cards[card].limit(name, budget)
+        except Refusal as refused:
+            self._tell(name, f"{card} did not take its budget: {refused}")
+        else:
+            self._budgets[name] = budget
+
+    def _tell(self, about: str, sentence: str) -> None:
+        self._events.append(Event(time_seconds=self.now_seconds(), about=about, sentence=sentence))
+
+
+def _differs(budget: Amounts, before: Amounts | None) -> bool:
+    if before is None or budget.known().keys() != before.known().keys():
+        return True
+    then = before.known()
+    return any(
+        abs(amount - then[name]) > BUDGET_CHANGE_RATIO * max(then[name], 1e-9)
+        for name, amount in budget.known().items()
+    )

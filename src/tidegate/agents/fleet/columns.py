@@ -1,0 +1,158 @@
+"""From what cards tell to columns: pure functions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tidegate.model.application import Amounts
+from tidegate.model.card_fleet import NOWHERE, CardFleet
+from tidegate.model.resources import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Link, Placed
+    from tidegate.model.application import ApplicationSpec
+
+RESOURCES: Final = (Resource.CPU, Resource.MEMORY, Resource.GPU, Resource.NETWORK, Resource.STORAGE)
+FIELDS: Final = (
+    "cpu_cores",
+    "memory_bytes",
+    "gpu_fraction",
+    "network_bytes_per_second",
+    "storage_bytes_per_second",
+)
+"""Of `Amounts`, in the order of the rows."""
+USED_MARGIN: Final = 1.2
+"""Where a card forecasts nothing yet, what is used and a fifth more, as operators' rules have it."""
+LATENCY_USUAL_SECONDS: Final = 0.25
+"""What the way to a card is held against where no latency was agreed: a request in a quarter of a second."""
+RETRANSMIT_SECONDS: Final = 0.2
+"""What a lost packet costs: Linux waits at least so long before it sends again (TCP_RTO_MIN)."""
+BETWEEN_BYTES_PER_SECOND: Final = 100e6
+"""What the way between two cards carries where nobody measured it: most of a gigabit."""
+
+
+def columns(
+    cards: Sequence[CardSeen],
+    placed: Sequence[Placed],
+    *,
+    heard: Collection[str],
+    held_back: Mapping[str, float],
+    now_seconds: float,
+) -> CardFleet:
+    """Return the fleet as columns; ``held_back`` says until when an application may not be moved."""
+    number = {card.name: at for at, card in enumerate(cards)}
+    seen = {one.name: one for card in cards for one in card.applications}
+    on = [number.get(one.card, NOWHERE) for one in placed]
+    scores: dict[str, float] = {}
+    for card in cards:
+        for server, score in card.scores.items():
+            scores[server] = max(score, scores.get(server, 0.0))
+    specs = [seen[one.name].spec if one.name in seen else one.spec for one in placed]
+    answering = np.array([card.name in heard for card in cards], dtype=np.bool_)
+    leaving = np.array([card.draining or bool(card.degraded) for card in cards], dtype=np.bool_)
+    return CardFleet(
+        time_seconds=now_seconds,
+        resources=RESOURCES,
+        cards=tuple(card.name for card in cards),
+        allocatable=_rows([card.allocatable for card in cards], 0.0).astype(np.float64),
+        takes_new=answering & ~leaving,
+        must_leave=leaving,
+        heard=answering,
+        applications=tuple(one.name for one in placed),
+        card=np.array(on, dtype=np.int32),
+        need=_rows([needed(spec, seen.get(one.name)) for one, spec in zip(placed, specs, strict=True)], 0.0),
+        floor=_rows([spec.floor for spec in specs], 0.0),
+        ceiling=_rows([spec.ceiling for spec in specs], math.inf),
+        priority=np.array([spec.sla.priority for spec in specs], dtype=np.uint8),
+        score=np.array([scores.get(spec.server, 0.0) for spec in specs], dtype=np.float32),
+        lateness=np.array([[late(spec, card) for card in cards] for spec in specs], dtype=np.float32).reshape(
+            len(specs), len(cards)
+        ),
+        state_bytes=np.array([spec.state_bytes for spec in specs], dtype=np.float64),
+        hands_off=np.array([spec.hands_off for spec in specs], dtype=np.bool_),
+        settled_seconds=np.array([_settled(one, held_back, now_seconds) for one in placed], dtype=np.float64),
+        between_bytes_per_second=_between(cards),
+    )
+
+
+def needed(spec: ApplicationSpec, seen: ApplicationSeen | None) -> Amounts:
+    """Return what an application will need: forecast, by its profile, or what it used and a margin.
+
+    One that nobody has seen run needs what it asks for at first.
+    """
+    if seen is None:
+        return spec.amounts
+    used = {name: amount * USED_MARGIN for name, amount in seen.used.known().items()}
+    known = (used or spec.amounts.known()) | seen.expected.known()
+    if seen.cpu_cores_for_sla is not None:
+        known["cpu_cores"] = max(known.get("cpu_cores", 0.0), seen.cpu_cores_for_sla)
+    most, least = spec.ceiling.known(), spec.floor.known()
+    return amounts_of(
+        {
+            name: max(least.get(name, 0.0), min(amount, most.get(name, math.inf)))
+            for name, amount in known.items()
+        }
+    )
+
+
+def late(spec: ApplicationSpec, card: CardSeen) -> float:
+    """Return the share of the latency agreed on that the way from its server to a card takes, 0-1."""
+    link = card.links.get(spec.server)
+    if not spec.server or link is None:
+        return 0.0
+    agreed = spec.sla.latency_p99_max_seconds or LATENCY_USUAL_SECONDS
+    return min(1.0, way_seconds(link) / agreed)
+
+
+def way_seconds(link: Link) -> float:
+    """Return what a request pays for a link: the round trip, and what lost packets make it wait."""
+    lost = 1 - (1 - link.loss_ratio) ** 2  # of the request or of the answer
+    return link.latency_seconds + lost * RETRANSMIT_SECONDS / max(1 - lost, 0.01)
+
+
+def amounts_of(known: Mapping[str, float]) -> Amounts:
+    """Return amounts by name as a record; those that are counted are rounded."""
+    counted = {name: amount if name in _RATIOS else round(amount) for name, amount in known.items()}
+    return Amounts(**counted)  # type: ignore[arg-type] # names and types are the fields'
+
+
+def budget_of(budget: NDArray[np.float32], spec: ApplicationSpec) -> Amounts:
+    """Return a column of budgets (resources,) as amounts, of what the application asks for."""
+    asked = spec.amounts.known().keys() | spec.floor.known().keys() | spec.ceiling.known().keys()
+    return amounts_of({name: float(budget[row]) for row, name in enumerate(FIELDS) if name in asked})
+
+
+_RATIOS: Final = frozenset({"cpu_cores", "gpu_fraction"})
+
+
+def _rows(amounts: Sequence[Amounts], unknown: float) -> NDArray[np.float32]:
+    """Return amounts as rows (resources, many)."""
+    rows = [[_or(getattr(one, name), unknown) for one in amounts] for name in FIELDS]
+    return np.array(rows, dtype=np.float32).reshape(len(FIELDS), len(amounts))
+
+
+def _or(amount: float | None, unknown: float) -> float:
+    return unknown if amount is None else float(amount)
+
+
+def _settled(one: Placed, held_back: Mapping[str, float], now_seconds: float) -> float:
+    if held_back.get(one.name, 0.0) > now_seconds:
+        return 0.0
+    return now_seconds - one.since_seconds
+
+
+def _between(cards: Sequence[CardSeen]) -> NDArray[np.float64]:
+    found = np.full((len(cards), len(cards)), BETWEEN_BYTES_PER_SECOND)
+    for row, card in enumerate(cards):
+        for column, other in enumerate(cards):
+            link = card.links.get(other.name)
+            if link is not None and link.bytes_per_second:
+                found[row, column] = link.bytes_per_second
+    return found

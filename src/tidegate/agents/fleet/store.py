@@ -1,0 +1,159 @@
+"""Where the fleet manager writes placement down: SQLite, one transaction for each change."""
+
+from __future__ import annotations
+
+import fcntl
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from tidegate.agents.fleet.records import Event, Moving, Placed
+from tidegate.journal.sql.opening import sqlite_engine
+from tidegate.model.errors import InputError, TidegateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+FILE: Final = "fleet.sqlite"
+LOCK: Final = "fleet.lock"
+VERSION: Final = 1
+"""Of the tables; SQLite keeps it as `user_version`."""
+EVENTS_KEPT_MAX: Final = 10_000
+
+_Record = TypeVar("_Record", Placed, Moving, Event)
+
+_metadata = sa.MetaData()
+_placed: Final = sa.Table(
+    "placed",
+    _metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)
+_moving: Final = sa.Table(
+    "moving",
+    _metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)
+_events: Final = sa.Table(
+    "events",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)
+
+
+class Store:
+    """The only writer of a folder's `FILE`; a second one is refused while it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make the store.
+
+        Raises:
+            InputError: another fleet manager has it, or it is of another version.
+            TidegateError: it can't be opened.
+
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / FILE
+        self._lock = (folder / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise InputError(
+                f"{folder} is in use by another fleet manager; end it, or name another"
+            ) from error
+        self._engine = sqlite_engine(self._path)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        with self._told(), self._engine.begin() as connection:
+            version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+            if version not in {0, VERSION}:
+                raise InputError(
+                    f"{self._path} is of version {version}, this Tidegate knows {VERSION}; update it"
+                )
+            _metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version={VERSION}")
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._engine.dispose()
+        self._lock.close()
+
+    def placed(self) -> dict[str, Placed]:
+        """Return every application by name."""
+        return {one.name: one for one in self._all(_placed, Placed)}
+
+    def moving(self) -> dict[str, Moving]:
+        """Return the moves that have not ended, by application."""
+        return {one.application: one for one in self._all(_moving, Moving)}
+
+    def events(self, most: int = EVENTS_KEPT_MAX) -> tuple[Event, ...]:
+        """Return the latest events, the newest last."""
+        with self._told(), self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(_events.c.record).order_by(_events.c.id.desc()).limit(most)
+            ).scalars()
+            return tuple(msgspec.msgpack.decode(row, type=Event) for row in reversed(list(rows)))
+
+    def write(
+        self,
+        *,
+        placed: Sequence[Placed] = (),
+        forgotten: Sequence[str] = (),
+        moving: Sequence[Moving] = (),
+        ended: Sequence[str] = (),
+        events: Sequence[Event] = (),
+    ) -> None:
+        """Write down all of it or nothing.
+
+        Raises:
+            TidegateError: it can't be written; nothing is changed.
+
+        """
+        if not (placed or forgotten or moving or ended or events):
+            return
+        with self._told(), self._engine.begin() as connection:
+            _put(connection, _placed, {one.name: one for one in placed})
+            _put(connection, _moving, {one.application: one for one in moving})
+            for table, names in ((_placed, forgotten), (_moving, ended)):
+                if names:
+                    connection.execute(table.delete().where(table.c.name.in_(names)))
+            if events:
+                rows = [{"record": msgspec.msgpack.encode(event)} for event in events]
+                connection.execute(_events.insert(), rows)
+                latest = connection.scalar(sa.select(sa.func.max(_events.c.id)))
+                connection.execute(_events.delete().where(_events.c.id <= latest - EVENTS_KEPT_MAX))
+
+    def _all(self, table: sa.Table, kind: type[_Record]) -> list[_Record]:
+        with self._told(), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(table.c.record).order_by(table.c.name)).scalars()
+            return [msgspec.msgpack.decode(row, type=kind) for row in rows]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what the database refuses into a sentence."""
+        try:
+            yield
+        except (sa.exc.SQLAlchemyError, msgspec.MsgspecError) as error:
+            reason = getattr(error, "orig", None) or error
+            raise TidegateError(
+                f"{self._path} can't be read or written ({reason}); check the disk"
+            ) from error
+
+
+def _put(connection: sa.Connection, table: sa.Table, records: dict[str, Any]) -> None:
+    if not records:
+        return
+    connection.execute(table.delete().where(table.c.name.in_(list(records))))
+    rows = [{"name": name, "record": msgspec.msgpack.encode(one)} for name, one in records.items()]
+    connection.execute(table.insert(), rows)

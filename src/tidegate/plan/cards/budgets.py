@@ -1,0 +1,71 @@
+"""What each application may hold on its card: floors, then needs by class, then what is left over.
+
+Within a class the servers that press hardest come first, then who needs least: a unit helps most where it
+serves a whole application.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tidegate.model.card_fleet import NOWHERE
+from tidegate.plan.cards.pressure import load_of
+from tidegate.plan.placement import Turn, rationed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tidegate.model.card_fleet import CardFleet
+
+KEPT_RATIO: Final = 0.1
+"""Of what is left over, the part nobody is given: who comes next needs not wait for another to shrink."""
+
+
+def budgets(fleet: CardFleet, card: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return what each may hold (resources, applications) if it is on ``card`` (applications,).
+
+    On no card do they add up to more than is allocatable. Who is nowhere gets nothing.
+    """
+    turn = served_in_turn(fleet, card)
+    need = np.minimum(np.maximum(fleet.need, fleet.floor), fleet.ceiling)
+    held = rationed(np.minimum(fleet.floor, need), fleet.allocatable, turn)
+    room = fleet.allocatable - summed(held, card, len(fleet.cards))
+    held = held + rationed(need - held, room, turn)
+    return _with_the_rest(fleet, held, need, card)
+
+
+def served_in_turn(fleet: CardFleet, card: NDArray[np.int32]) -> Turn:
+    """Return the order in which applications take from their cards."""
+    count = len(fleet.cards)
+    at = np.where(card == NOWHERE, count, card).astype(np.int64)
+    size = load_of(fleet.need.astype(np.float64), _typical(fleet)[:, None])
+    order = np.lexsort((size, -fleet.score, -fleet.priority.astype(np.int16), at))
+    place = at[order]
+    return Turn(order, place, np.searchsorted(place, place, side="left"))
+
+
+def summed(amounts: NDArray[np.floating], card: NDArray[np.int32], cards: int) -> NDArray[np.float64]:
+    """Sum amounts (resources, applications) by card: (resources, cards); who is nowhere is left out."""
+    at = np.where(card == NOWHERE, cards, card)
+    return np.stack([np.bincount(at, weights=row, minlength=cards + 1)[:cards] for row in amounts])
+
+
+def _with_the_rest(
+    fleet: CardFleet, held: NDArray[np.float32], need: NDArray[np.float32], card: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Add what is left on each card, by what each needs and up to its ceiling."""
+    count = len(fleet.cards)
+    left = np.maximum(fleet.allocatable - summed(held, card, count), 0) * (1 - KEPT_RATIO)
+    asked = summed(need, card, count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        per_unit = np.append(np.where(asked > 0, left / asked, 0), np.zeros((left.shape[0], 1)), axis=1)
+    more = need * np.take(per_unit, card, axis=1)  # NOWHERE takes the last column: nothing
+    return np.minimum(held + more, np.maximum(fleet.ceiling, held)).astype(np.float32)
+
+
+def _typical(fleet: CardFleet) -> NDArray[np.float64]:
+    """Return what a card has on average: (resources,)."""
+    mean = fleet.allocatable.mean(axis=1)
+    return np.where(mean > 0, mean, 1.0)
