@@ -9,6 +9,7 @@ import numpy as np
 
 from tidegate.forecast.day_ahead.seats import PerSeat
 from tidegate.forecast.paths.refits import choose_refits
+from tidegate.forecast.windows import DAY_SECONDS
 from tidegate.model.columns import part_of
 from tidegate.model.day_ahead import HOUR_SECONDS, Turn
 
@@ -28,8 +29,8 @@ FIT_ROUNDS_MAX: Final = 24
 """Rounds until a series is fitted again, where there is time enough: once a day."""
 ASK_ROUNDS_MAX: Final = 6
 """Rounds until it is asked again: so much further than a day is looked."""
-SEEN_SLOTS_MIN: Final = 12
-"""Less than an hour of samples is no ground to look a day ahead from."""
+SEEN_SECONDS_MIN: Final = DAY_SECONDS
+"""Who was never seen at an hour of the day can't be told what it does then."""
 FIT_SERIES: Final = 32
 """Series that one model is fitted on: it lives as long as it speaks for one of them."""
 ASK_SERIES: Final = 250
@@ -56,11 +57,17 @@ class Turns:
     """Rounds, by a clock; and for each seat when it was last fitted and asked."""
 
     def __init__(
-        self, speakers: Sequence[Speaker | None], *, refit_seconds_max: float, round_seconds: int
+        self,
+        speakers: Sequence[Speaker | None],
+        *,
+        refit_seconds_max: float,
+        round_seconds: int,
+        seen_slots_min: int,
     ) -> None:
-        """Give each resource its speaker, or None."""
+        """Give each resource its speaker, or None; whoever was seen for fewer slots has no turn yet."""
         self._speakers = speakers
         self._seconds_max = refit_seconds_max
+        self._seen_slots_min = seen_slots_min
         self._round_seconds = round_seconds
         self._number = 0
         self._due_seconds = 0
@@ -87,7 +94,7 @@ class Turns:
     def planned(self, seats: Seats, instance: NDArray[np.int64]) -> Iterator[Slice]:
         """Choose who is fitted and who is asked in the round that began; ``instance`` is who speaks now."""
         scheduled = self._seconds_max * SCHEDULED_RATIO
-        able = seats.taken & (seats["seen_slots"] >= SEEN_SLOTS_MIN)
+        able = seats.taken & (seats["seen_slots"] >= self._seen_slots_min)
         fits, asks = self._candidates(able, instance)
         to_ask = float((asks * self._cost(fits=False)).sum())
         fitted = self._chosen(seats, fits, scheduled - min(to_ask, scheduled * ASKED_RATIO), fits=True)
@@ -99,7 +106,7 @@ class Turns:
 
     def urgent(self, seats: Seats, instance: NDArray[np.int64]) -> Iterator[Slice]:
         """Choose those who changed and can't wait for the next round, within what this one has left."""
-        able = seats.taken & (seats["seen_slots"] >= SEEN_SLOTS_MIN) & (seats["urgent"] != Turn.NONE)
+        able = seats.taken & (seats["seen_slots"] >= self._seen_slots_min) & (seats["urgent"] != Turn.NONE)
         if self._left_seconds <= 0 or not able.any():
             return
         fits, asks = self._candidates(able, instance)

@@ -11,8 +11,9 @@ from tidegate.forecast.day_ahead.history import History
 from tidegate.forecast.day_ahead.refreshing import Refreshing
 from tidegate.forecast.day_ahead.said import Said
 from tidegate.forecast.day_ahead.seats import PerSeat, Seats
-from tidegate.forecast.day_ahead.turns import NO_INSTANCE, Turns, hours_looked
+from tidegate.forecast.day_ahead.turns import NO_INSTANCE, SEEN_SECONDS_MIN, Turns, hours_looked
 from tidegate.forecast.day_ahead.work import at_once
+from tidegate.forecast.windows import steps_in
 from tidegate.model.columns import part_of, prefixed, under
 from tidegate.model.day_ahead import DAY_LEVELS, HOUR_SECONDS, NEVER_SECONDS, NOBODY, DayAhead, Turn
 
@@ -57,16 +58,23 @@ class WithDayAhead:
         refit_seconds_max: float = REFIT_SECONDS_MAX,
         round_seconds: int = HOUR_SECONDS,
         series_max: int = SERIES_MAX,
+        seen_seconds_min: int = SEEN_SECONDS_MIN,
     ) -> None:
-        """Take who speaks for which resource, and what a round may cost.
+        """Take who speaks for which resource, and what a round may cost, in seconds that speakers estimate.
 
-        ``run`` does the work: at once, or aside; ``tell`` hears of each problem once.
+        ``run`` does the work: at once, or aside; ``tell`` hears of each problem once. Nothing is said of
+        who was seen for less than ``seen_seconds_min``.
         """
         self._forecaster = forecaster
         chosen = [speakers.get(resource) for resource in resources]
         self._history = History(step_seconds=step_seconds)
         self._said = Said(hours=hours_looked(round_seconds), slot_seconds=self._history.slot_seconds)
-        self._turns = Turns(chosen, refit_seconds_max=refit_seconds_max, round_seconds=round_seconds)
+        self._turns = Turns(
+            chosen,
+            refit_seconds_max=refit_seconds_max,
+            round_seconds=round_seconds,
+            seen_slots_min=steps_in(seen_seconds_min, self._history.slot_seconds),
+        )
         self._refreshing = Refreshing(
             chosen, turns=self._turns, history=self._history, said=self._said, run=run, tell=tell
         )
