@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 INDEPENDENT_PER_HOUR: Final = 3.0
 """The peak of an hour is that of so many independent samples: steps beside each other move together.
 
-Of 1 to 12, two to six lose least on 80 VMs of Bitbrains, August 2013, CPU and memory, a day ahead; with
-three, 87 to 92 % of peaks are at or below the 90 % quantile of `profile` and `ridge`, with one 53 to 78 %."""
+Of 1 to 12, three to six lose least for `profile` and `ridge` on 80 VMs of Bitbrains, August 2013, CPU and
+memory, a day ahead. With three, 87 to 92 % of peaks are at or below their 90 % quantile; with one 53 to 78 %.
+"""
 
 
 def hour_peaks(paths: Paths, first_hour: int, hours: int) -> NDArray[np.float16]:

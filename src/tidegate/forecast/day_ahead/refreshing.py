@@ -64,6 +64,11 @@ class Refreshing:
         """Who may have spoken, by number."""
         return tuple(self._names)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way or waits to be."""
+        return self._under_way is None and not self._queue
+
     def turn(self, seats: Seats, time_seconds: int) -> bool:
         """Pick up what is done and hand on what is due; True if any day is newer than before."""
         fresh = self._pick_up(seats)

@@ -90,6 +90,8 @@ class WithDayAhead:
         )
         self._time_seconds = NEVER_SECONDS
         self._day: DayAhead | None = None
+        self._fresh = False
+        """Whether anything was answered that the day doesn't show yet."""
 
     def observe(self, snapshot: Snapshot) -> None:
         """Note the samples, move on in time, and keep days fresh."""
@@ -105,9 +107,10 @@ class WithDayAhead:
             self._said.fold(seats, slot, means)
         if self._said.pass_to(seats, time_seconds // HOUR_SECONDS):
             moved |= seats.follow(snapshot, again=True)
-        fresh = self._refreshing.turn(seats, time_seconds)
-        if moved or changed or fresh or hour != self._said.hour:
-            self._day = None
+        self._fresh |= self._refreshing.turn(seats, time_seconds)
+        # A large fleet's answers come over many ticks: they are shown together, or at the next hour.
+        if moved or changed or hour != self._said.hour or (self._fresh and self._refreshing.idle):
+            self._day, self._fresh = None, False
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
         """Return the wrapped forecast with the coming day beside it."""

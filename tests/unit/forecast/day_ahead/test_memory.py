@@ -84,7 +84,9 @@ def remembered(step_seconds):
 
 def add(history, seats, time_seconds, step_seconds, *shares):
     frame = np.array([shares], dtype=np.float32)
-    return [(slot, means.tolist()[0]) for slot, means in history.add(seats, time_seconds, step_seconds, frame)]
+    return [
+        (slot, means.tolist()[0]) for slot, means in history.add(seats, time_seconds, step_seconds, frame)
+    ]
 
 
 def test_fine_samples_are_averaged_and_handed_on_when_the_slot_is_over():
