@@ -14,6 +14,7 @@ from tidegate.app.artefacts import load_active, revived, storable_kinds
 from tidegate.app.path_models import PATH_MODELS, is_daily, path_model, without_feeds
 from tidegate.forecast.day_ahead import Speaker, WithDayAhead
 from tidegate.forecast.day_ahead.history import SLOT_SECONDS_MIN
+from tidegate.forecast.day_ahead.with_day_ahead import REFIT_SECONDS_MAX
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ PLAIN: Final = "profile"
 """Speaks for resources of which no trained model is active, where one is of others."""
 FROM_SAMPLES: Final = frozenset({"last", "seasonal_naive", "percentile", "recent_peak", "profile"})
 """Models that need no training: what they fit is quick, and of each series."""
-REFIT_SECONDS_MAX: Final = 10.0
-"""Of one core, an hour: in a simulated fleet at full speed an hour is a second or two."""
 FIT_SECONDS: Final[Mapping[str, float]] = {
     "arima": 0.25,
     "ets": 0.08,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tidegate.forecast.day_ahead.turns import Slice, Turns
     from tidegate.forecast.day_ahead.work import Answer, Handle, Run
 
-HANDED_SERIES_MAX: Final = 1_000
-"""Histories copied for work at one tick: 8 MB of two weeks."""
+HANDED_SERIES_MAX: Final = 2_000
+"""Histories copied for work at one tick, about: 16 MB of two weeks."""
 SENTENCES_MAX: Final = 20
 """Problems that are told before the first round without any."""
 SENTENCE_LETTERS_MAX: Final = 300

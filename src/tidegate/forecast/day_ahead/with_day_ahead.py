@@ -33,8 +33,8 @@ UNDER: Final = "day_ahead"
 """Where its memory lies in the whole's; the wrapped forecaster's lies as it would without."""
 SERIES_MAX: Final = 20_000
 """Series that are remembered: two weeks of each are 8.6 kB."""
-REFIT_SECONDS_MAX: Final = 60.0
-"""Of one core, a round."""
+REFIT_SECONDS_MAX: Final = 10.0
+"""Of one core, a round: in a simulated fleet at full speed an hour is a second or two."""
 CLOCK_BACK_SECONDS_MAX: Final = HOUR_SECONDS
 """A clock that went back no further is waited for; further, histories are begun anew."""
 

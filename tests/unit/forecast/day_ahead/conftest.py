@@ -63,7 +63,7 @@ def wrapped():
             speakers={Resource.CPU: speaker or usual},
             resources=(Resource.CPU,),
             step_seconds=step,
-            **given,
+            **{"refit_seconds_max": 60} | given,
         )
 
     return wrapped
