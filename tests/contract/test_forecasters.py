@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tidegate.app import registry
+from tidegate.forecast.day_ahead import Speaker, WithDayAhead
 from tidegate.forecast.histogram import AutopilotWindow, VpaPercentile
 from tidegate.forecast.n_sigma import NSigma
 from tidegate.forecast.nothing import NothingForecaster
+from tidegate.forecast.paths.usual import Usual
 from tidegate.forecast.profile import Profile
 from tidegate.forecast.recent_peak import RecentPeak, last_value
 from tidegate.forecast.seasonal import SeasonalNaive
@@ -18,6 +20,18 @@ from tidegate.testing import forecaster_checks
 STEP_SECONDS = 300
 TWO = (Resource.CPU, Resource.MEMORY)
 ORDERS = {"two": TWO, "turned": TWO[::-1], "one": (Resource.GPU,)}
+
+
+def day_ahead(resources):
+    """Beside the engine's forecast the coming day, from the first hour on."""
+    speaker = Speaker(name="profile", paths_seconds=1, fit_seconds=1, fresh=Usual)
+    return WithDayAhead(
+        registry.engine(registry.Settings(resources=resources, step_seconds=STEP_SECONDS)),
+        speakers=dict.fromkeys(resources, speaker),
+        resources=resources,
+        step_seconds=STEP_SECONDS,
+        seen_seconds_min=3600,
+    )
 
 
 def makers(resources):
@@ -32,6 +46,7 @@ def makers(resources):
         "percentile": lambda: VpaPercentile(resources=resources),
         "window": lambda: AutopilotWindow(resources=resources, **step),
         "n_sigma": lambda: NSigma(**step),
+        "day_ahead": lambda: day_ahead(resources),
         "server_sums": lambda: WithServerSums(RecentPeak(**step), Profile(**step, lead_steps=12)),
     }
     settings = registry.Settings(resources=resources, **step, future=lambda _: None)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.app.artefacts import model_store
+from tidegate.app.day_ahead import KIND, OFF, Beside, DayAheadOptions, spoken_by
 from tidegate.app.registry import LIVE
 from tidegate.app.service import Service
 from tidegate.app.wiring import LOCAL_LIMITS, SHADOWS, GuardLimits, local
@@ -52,6 +54,7 @@ class MachineOptions:
     seed: int = 0
     limits: GuardLimits = LOCAL_LIMITS
     retention: Retention = field(default_factory=Retention)
+    day_ahead: DayAheadOptions = field(default_factory=lambda: DayAheadOptions(model=OFF))
     ledger: Path = LEDGER_PATH
     """Where the owner's settings are noted before they are changed."""
 
@@ -63,10 +66,26 @@ class Machine:
         """Stand before the first tick.
 
         Raises:
-            InputError: nobody goes by the policy's name.
+            InputError: nobody goes by the policy's name, or the day ahead's model can't be used.
 
         """
         self.server, self.options = server, options
+        spoken = spoken_by(
+            options.day_ahead,
+            model_store(None, server),
+            server.resources,
+            step_seconds=options.step_seconds,
+            seed=options.seed,
+        )
+        self.notes = spoken.notes
+        """What a person should know of the models that say the day ahead."""
+        self._beside = Beside(
+            options.day_ahead,
+            spoken,
+            resources=server.resources,
+            step_seconds=options.step_seconds,
+            tell=lambda sentence: self.tell(KIND, sentence),
+        )
         self._controls = journal.controls(options.autonomy)
         self._journal = journal
         profile = Profile(step_seconds=options.step_seconds)
@@ -80,6 +99,7 @@ class Machine:
             journal=journal,
             learner=Observing(profile, profile),
             autonomy=self.autonomy,
+            around=self._beside,
         )
         self._service = Service(loop=loop, journal=journal)
         self.resumed: Resumed | None = None
@@ -120,6 +140,10 @@ class Machine:
         self.ticks += 1
         return tick
 
+    def close(self) -> None:
+        """End the work on the day ahead."""
+        self._beside.close()
+
     def tell(self, kind: str, sentence: str) -> None:
         """Note something a person should know in the journal."""
         self._journal.event(self.server.now_seconds(), kind, sentence)
@@ -149,10 +173,13 @@ def running(where: Location, options: MachineOptions) -> Iterator[Machine]:
         journal.remark(AUTONOMY_DEFAULT, options.autonomy.label)
         machine.tell("started", f"started with policy {options.policy}, step {options.step_seconds} s")
         _tell_released(machine, server.released, "at the start, left by a process that did not end well")
+        for note in machine.notes:
+            machine.tell(KIND, note)
         try:
             yield machine
         finally:
             _tell_released(machine, server.close(), "at the end")
+            machine.close()
             machine.tell("stopped", f"stopped after {machine.ticks} ticks")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
+from tidegate.app.day_ahead_shown import ComingDay, coming_day
 from tidegate.app.explain import row_of
 from tidegate.forecast.profile import (
     DAYS,
@@ -78,6 +79,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     week: tuple[tuple[float | None, ...], ...]
     """(7 days, 96 slots), Monday first, in the time zone; None: not seen yet."""
     peaks: tuple[Peak, ...]
+    day: ComingDay | None = None
+    """What a path model says of the coming day; None where none is at work."""
 
 
 def profile_shown(
@@ -125,6 +128,7 @@ def profile_shown(
             for days, which in (("weekdays", WEEKDAYS), ("weekends", WEEKEND))
             if (peak := peak_of(week[which], days)) is not None
         ),
+        day=coming_day(reader, manifest, int(fleet.roster.ids[row]), at),
     )
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.app.artefacts import model_store
+from tidegate.app.day_ahead import KIND, OFF, Beside, DayAheadOptions, spoken_by
 from tidegate.app.registry import PLAIN_MODEL
 from tidegate.app.service import Service
 from tidegate.app.wiring import SHADOWS, simulated
@@ -103,16 +105,19 @@ class SideBySide:
         seed: int,
         scorer: Scorer,
         journal: SqlJournal | None = None,
+        day_ahead: DayAheadOptions | None = None,
     ) -> None:
         """Stand before the first step; with a journal, the policy's ticks go there.
 
         Raises:
-            InputError: nobody goes by the policy's name.
+            InputError: nobody goes by the policy's name, or the day ahead's model can't be used.
 
         """
         self.world = world
         self.policy_name, self.shadow_name = policy_name, SHADOW_NAME
         self.fleet, self._shadow_fleet = world.start(), world.start()
+        self._journal = journal
+        self._beside = self._day_ahead(day_ahead or DayAheadOptions(model=OFF), seed)
         profile = Profile(step_seconds=world.trace.step_seconds)
         self._loop = simulated(
             world,
@@ -124,6 +129,7 @@ class SideBySide:
             learner=None if journal is None else Observing(profile, profile),
             autonomy=None if journal is None else journal.controls(Level.AUTO).autonomy,
             league=journal is not None,
+            around=self._beside,
         )
         self._service = None if journal is None else Service(loop=self._loop, journal=journal)
         self._shadow = simulated(
@@ -137,6 +143,35 @@ class SideBySide:
         self.last: Tick | None = None
         self.ticks = 0
         """Turned since this start."""
+
+    def close(self) -> None:
+        """End the work on the day ahead."""
+        self._beside.close()
+
+    def _day_ahead(self, options: DayAheadOptions, seed: int) -> Beside:
+        trace = self.world.trace
+        spoken = spoken_by(
+            options,
+            model_store(None, self.fleet),
+            trace.resources,
+            step_seconds=trace.step_seconds,
+            seed=seed,
+        )
+        self.notes = spoken.notes
+        for note in self.notes:
+            self._tell(note)
+        return Beside(
+            options,
+            spoken,
+            resources=trace.resources,
+            step_seconds=trace.step_seconds,
+            tell=self._tell,
+        )
+
+    def _tell(self, sentence: str) -> None:
+        """Note a problem of the day ahead in the journal, if there is one."""
+        if self._journal is not None:
+            self._journal.event(self.fleet.now_seconds(), KIND, sentence)
 
     def go_on(self, where: Location) -> Resumed | None:
         """Go on from the journal; None at the first start.

@@ -146,11 +146,12 @@ def simulated(
     limits: GuardLimits | None = None,
     autonomy: Callable[[], Autonomy] | None = None,
     league: bool = False,
+    around: Callable[[Forecaster], Forecaster] | None = None,
 ) -> Loop:
     """Return the loop of a policy over a fleet that was started from ``world``.
 
     With a scorer, and where cards serve servers, the servers' sums are forecast for it beside the workloads.
-    With ``league`` the pinned rules run in its shadow.
+    With ``league`` the pinned rules run in its shadow. ``around`` wraps the forecaster of workloads.
 
     Raises:
         InputError: nobody goes by the policy's name, or it runs in replay only.
@@ -166,6 +167,7 @@ def simulated(
     forecaster, planner = policy(policy_name)(settings)
     if league:
         planner = in_company(planner, policy_name, settings, stopwatch)
+    forecaster = forecaster if around is None else around(forecaster)
     if scorer is not None and world.fleet.places.link_server.size:
         forecaster = WithServerSums(forecaster, engine_of_sums(settings))
     return Loop(
@@ -194,8 +196,11 @@ def local(
     stopwatch: Stopwatch | None = None,
     limits: GuardLimits = LOCAL_LIMITS,
     autonomy: Callable[[], Autonomy] | None = None,
+    around: Callable[[Forecaster], Forecaster] | None = None,
 ) -> Loop:
     """Return the loop of a policy over this very machine, with the league in its shadow.
+
+    ``around`` wraps the forecaster of workloads.
 
     Raises:
         InputError: nobody goes by the policy's name, or it runs in replay only.
@@ -206,7 +211,7 @@ def local(
     forecaster, planner = policy(policy_name)(settings)
     return Loop(
         telemetry=server,
-        forecaster=forecaster,
+        forecaster=forecaster if around is None else around(forecaster),
         scorer=NothingScorer(),
         planner=in_company(planner, policy_name, settings, stopwatch),
         guards=guards(server, limits, autonomy, settable=lambda: server.settable),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -18,17 +18,23 @@ from tidegate.cli.amounts import amount_text, bare
 from tidegate.cli.doctor import printable
 from tidegate.cli.durations import duration_text
 from tidegate.cli.files import check_writable, write_atomically
-from tidegate.cli.heat import BLOCKS, DAY_NAMES, UNSEEN, heat_map
+from tidegate.cli.heat import BLOCKS, DAY_NAMES, UNSEEN, heat_map, step_of
 from tidegate.cli.instants import instant_iso, instant_text
 from tidegate.cli.journals import JournalOption, knowing, opened
 from tidegate.cli.resource_names import parse_resources
 from tidegate.forecast.profile import PROFILING_SECONDS
+from tidegate.model.day_ahead import HOUR_SECONDS
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import tzinfo
+
+    from tidegate.app.day_ahead_shown import ComingDay
+
+SHOWN_LEVEL: Final = 0.95
+"""Which high quantile people read."""
 
 
 def command(
@@ -83,6 +89,35 @@ def shown(one: Baseline, width: int) -> Iterator[Text]:
     if one.peaks:
         said = "; ".join(_sentence(peak, resource) for peak in one.peaks)
         yield Text(f"{said[0].upper()}{said[1:]}.")
+    if one.day is not None:
+        yield from _coming(one.day, resource, _zone(one.timezone), one.time_seconds)
+
+
+def _coming(day: ComingDay, resource: Resource, zone: tzinfo, now_seconds: int) -> Iterator[Text]:
+    """Return the coming day: its medians as a line of blocks, its highest and its lowest hour."""
+    median, high = day.peaks[0], day.peaks[day.levels.index(SHOWN_LEVEL)]
+    known = {hour: amount for hour, amount in enumerate(median) if amount is not None}
+    if not known:
+        return
+    low, most = min(known.values()), max(known.values())
+    line = "".join(UNSEEN if amount is None else BLOCKS[step_of(amount, low, most)] for amount in median)
+    yield Text(f"Coming day, hour by hour from {_hour(day, 0, zone)}: {line}")
+    peak, lowest = max(known, key=lambda hour: known[hour]), min(known, key=lambda hour: known[hour])
+    above = high[peak]
+    at_most = "" if above is None else f" ({SHOWN_LEVEL:.0%} sure: below {amount_text(above, resource)})"
+    age = duration_text(max(0, now_seconds - day.refreshed_seconds))
+    yield Text(
+        f"Highest in the hour from {_hour(day, peak, zone)} at {amount_text(most, resource)}{at_most}, "
+        f"lowest from {_hour(day, lowest, zone)} at {amount_text(low, resource)}; "
+        f"said by {day.model} {age} before, as {day.why}."
+    )
+    share = day.coverage[day.levels.index(SHOWN_LEVEL)]
+    if share is not None:
+        yield Text(f"So far {share:.0%} of hours stayed below what was {SHOWN_LEVEL:.0%} sure a day before.")
+
+
+def _hour(day: ComingDay, hours: int, zone: tzinfo) -> str:
+    return f"{datetime.fromtimestamp(day.start_seconds + hours * HOUR_SECONDS, tz=zone):%H:%M}"
 
 
 def _seen(one: Baseline) -> str:

@@ -17,6 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
+from tidegate.app.day_ahead import REFIT_SECONDS_MAX, DayAheadOptions
 from tidegate.app.machine import MachineOptions, running
 from tidegate.app.registry import policy as known_policy
 from tidegate.app.side_by_side import SideBySide, identity_of
@@ -70,6 +71,8 @@ def command(
     keep: options.Keep = "7d",
     keep_samples: options.KeepSamples = "1d",
     journal_size: options.JournalSize = "2GiB",
+    day_ahead: options.DayAhead = None,
+    refit_seconds_max: options.RefitSecondsMax = REFIT_SECONDS_MAX,
     fresh: options.Fresh = False,
     json: options.Json = None,
     metrics: options.Metrics = None,
@@ -80,6 +83,7 @@ def command(
     _check(only, speed, journal, act=act, trace=trace, scenario=scenario, workload=workload)
     known_policy(policy)
     retention = _retention(keep, keep_samples, journal_size)
+    ahead = DayAheadOptions(model=day_ahead, refit_seconds_max=refit_seconds_max)
     machine = MachineOptions(
         policy=policy,
         step_seconds=parse_duration_seconds(step),
@@ -89,6 +93,7 @@ def command(
         violation_rate=SLA_USUAL if sla is None else sla,
         seed=seed or 0,
         retention=retention,
+        day_ahead=ahead,
     )
     asked = _Asked(
         fleet=None
@@ -96,6 +101,7 @@ def command(
         else _wanted(scenario, trace or (), policy=policy, sla=sla, seed=seed),
         machine=None if only is Alone.SIMULATED else machine,
         retention=retention,
+        day_ahead=ahead,
         journal=journal,
         fresh=fresh,
         ticks=ticks,
@@ -116,6 +122,7 @@ class _Asked:
     fleet: _Wanted | None
     machine: MachineOptions | None
     retention: Retention
+    day_ahead: DayAheadOptions
     journal: str | None
     fresh: bool
     ticks: int | None
@@ -151,6 +158,7 @@ def _run(asked: _Asked, metrics: int | None) -> _Ran:
             if asked.fresh:
                 _move_aside(where)
             mine = stack.enter_context(running(where, asked.machine))
+            _warn(() if fleet is not None else mine.notes)
             # Beside the fleet it goes on until that is done.
             machine = WatchedMachine(board, mine, ticks=asked.ticks if fleet is None else None)
         _light(board, metrics, stack)
@@ -232,8 +240,15 @@ def _gone_on(wanted: _Wanted, asked: _Asked, stack: ExitStack) -> SideBySide:
         _move_aside(where)
     journal = stack.enter_context(opened(where, identity, asked.retention))
     run = SideBySide(
-        wanted.world, policy_name=wanted.policy, seed=wanted.seed, scorer=CardPressure(), journal=journal
+        wanted.world,
+        policy_name=wanted.policy,
+        seed=wanted.seed,
+        scorer=CardPressure(),
+        journal=journal,
+        day_ahead=asked.day_ahead,
     )
+    stack.callback(run.close)
+    _warn(run.notes)
     run.go_on(where)
     if run.fleet.ticks_left == 0:
         raise InputError(f"the journal {where.name} has reached the trace's end; begin anew with --fresh")
@@ -259,6 +274,11 @@ def _move_aside(where: Location) -> None:
     aside = moved_aside(where)
     if aside is not None:
         sys.stderr.write(f"the journal before this one is now {aside}\n")
+
+
+def _warn(notes: Sequence[str]) -> None:
+    for note in notes:
+        sys.stderr.write(f"{note}\n")
 
 
 def _light(board: Board, metrics: int | None, stack: ExitStack) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from tidegate.app.day_ahead_shown import day_figures
+
 if TYPE_CHECKING:
     from tidegate.app.machine import Machine
     from tidegate.app.side_by_side import SideBySide
@@ -47,6 +49,9 @@ def figures(run: SideBySide, *, seed: int, sla: float | None, seconds: float) ->
         "sla": sla,
         "seconds": round(seconds, 3),
         "policies": rows,
+        "day_ahead": []
+        if run.last is None
+        else day_figures(run.last.forecast.day, run.world.trace.resources),
     }
 
 
@@ -77,6 +82,7 @@ def machine_figures(machine: Machine) -> dict[str, object]:
             for row, resource in enumerate(resources)
             for standing in (machine.company.league.standings(row) if machine.last else ())
         ],
+        "day_ahead": [] if machine.last is None else day_figures(machine.last.forecast.day, resources),
     }
 
 

@@ -45,6 +45,16 @@ Journal = Annotated[str | None, typer.Option(help="Journal: a file, or a postgre
 Keep = Annotated[str, typer.Option(help="How long a journal keeps what was decided, like 7d.")]
 KeepSamples = Annotated[str, typer.Option(help="How long it keeps every sample, by far the most of it.")]
 JournalSize = Annotated[str, typer.Option(help="Most a journal may take; the oldest goes first.")]
+DayAhead = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Path model that says the coming day; 'off', or by default those active in the model store.",
+    ),
+]
+RefitSecondsMax = Annotated[
+    float, typer.Option(help="Most seconds of one core an hour of a loop's time may take of it.", min=0)
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew; the journal is moved aside.")]
 Json = Annotated[Path | None, typer.Option(help="Write the figures here at the end, for machines.")]
 Metrics = Annotated[

@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tidegate.model.day_ahead import DayAhead
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServerForecast:
@@ -110,6 +112,8 @@ class Forecast:
     servers: ServerForecast | None = None
     drift: Drifts | None = None
     """Which series changed lately, from forecasters that look for it."""
+    day: DayAhead | None = None
+    """What the coming day looks like, from forecasters that look so far."""
 
     def at_level(self, level: float) -> NDArray[np.float32]:
         """Return the quantile (resources, workloads) at a probability, linear between levels."""

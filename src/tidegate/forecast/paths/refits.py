@@ -49,7 +49,10 @@ def choose_refits(
     left = refit_seconds_max - float(cost[turns].sum())
     chosen = turns.tolist()
     others = np.setdiff1d(np.arange(cost.size), turns)
+    cheapest = float(cost[others].min(initial=np.inf))
     for at in others[np.argsort(-saved[others], kind="stable")].tolist():
+        if left < cheapest:
+            break
         if cost[at] <= left:
             left -= cost[at]
             chosen.append(at)
