@@ -1,4 +1,4 @@
-"""A server in memory with an agent, a device's servers, and the wire between them: every message is encoded."""
+"""A server in memory, its agent, a device's servers, and the wire between: every message is encoded."""
 
 from __future__ import annotations
 

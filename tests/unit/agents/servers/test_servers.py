@@ -112,9 +112,9 @@ def test_a_device_that_is_not_the_latest_is_told_so(card):
     card.turn(70)
     assert card.wires["one"].agent._memory.epoch == 1
     card.begin(epoch=0)
+    greeting = card.wires["one"].agent.greeting(np.array([64.0, 64.0]))
     with pytest.raises(Refusal, match="not the latest"):
-        card.wires["one"].devices = card.servers
-        card.wires["one"].devices.greet(card.wires["one"].agent.greeting(np.array([64.0, 64.0])))
+        card.servers.greet(greeting)
 
 
 def test_a_reconnected_server_goes_on(card):
