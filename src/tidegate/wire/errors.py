@@ -82,7 +82,8 @@ def refusal_of(error: grpc.RpcError, address: str) -> Refusal:
     info = _info(error)
     limit = info.metadata.get("limit")
     if info.reason == "" and because in _OF_TRANSPORT:
-        sentence = _OF_TRANSPORT[because].format(address=address, said=said)
+        meant = next((sentence for sign, sentence in _OF_TLS.items() if sign in said), _OF_TRANSPORT[because])
+        sentence = meant.format(address=address, said=said)
     else:
         sentence = f"{address} refuses: {said or because.value}"
     return refusal(
@@ -90,6 +91,13 @@ def refusal_of(error: grpc.RpcError, address: str) -> Refusal:
     )
 
 
+_OF_TLS: Final = {
+    "Hostname Verification": "somebody else answers at {address}: its certificate names another role or "
+    "name than was expected; see that the address is right",
+    "CERTIFICATE_VERIFY_FAILED": "the certificate shown at {address} is not believed: it has expired, or is "
+    "of an authority that ca.pem does not hold; see 'tidegate certs show' on both sides",
+}
+"""Parts of what gRPC says where a handshake fails, and what they mean; anything else is quoted."""
 _OF_TRANSPORT: Final = {
     Because.UNREACHABLE: "nobody answers at {address} ({said}); see that it runs, and that the "
     "certificates of both fit ('tidegate certs show')",
