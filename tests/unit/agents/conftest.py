@@ -93,10 +93,11 @@ class Wire:
 
     def __init__(self, agent, devices):
         self.agent, self.devices, self.cut, self.version = agent, devices, False, None
+        self.agent.step()
         self.connect()
 
     def connect(self):
-        hello = frames.greeting_message(self.agent.greeting(np.array([64.0, 64.0])))
+        hello = frames.greeting_message(self.agent.greeting())
         self.greeting = frames.greeting_record(pb.Hello.FromString(hello.SerializeToString()))
         self.devices.greet(self.greeting)
         self.agent.heard()

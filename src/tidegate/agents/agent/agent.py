@@ -141,14 +141,21 @@ class Agent:
         """Note a sign of life of the device."""
         self._heard_nanoseconds = self._now()
 
-    def greeting(self, allocatable: NDArray[np.float64]) -> Greeting:
-        """Return who it is; ``allocatable`` (resources,) is what the server has."""
+    def greeting(self) -> Greeting:
+        """Return who it is, as of the last step.
+
+        Raises:
+            RuntimeError: there was none yet.
+
+        """
+        if self._snapshot is None:
+            raise RuntimeError("the greeting was asked for before the first step")
         return Greeting(
             server=self._name,
             incarnation=self._incarnation,
             resources=self._server.resources,
             step_seconds=self._step_seconds,
-            allocatable=allocatable,
+            allocatable=self._snapshot.places.allocatable[:, 0],
             epoch=self._memory.epoch,
         )
 

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tidegate.agents.agent.agent import Agent
     from tidegate.model.snapshot import Snapshot
     from tidegate.ports import Clock
@@ -48,30 +45,35 @@ class Connection:
         agent: Agent,
         *,
         address: str,
-        allocatable: NDArray[np.float64],
         clock: Clock,
         certificates: Path | None = None,
         told: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         """Join nobody yet; ``told`` hears sentences for people."""
-        self._agent, self._address, self._allocatable = agent, address, allocatable
+        self._agent, self._address = agent, address
         self._clock, self._certificates, self._told = clock, certificates, told
         self._waiting: asyncio.Queue[_Request] | None = None
         self._sent: ServerRoster | None = None
 
     async def run(self, *, step_seconds: float, ticks: int | None = None) -> None:
-        """Sample each step, so many times or for ever, and keep a line to the device meanwhile."""
+        """Sample each step, so many times or for ever, and keep a line to the device meanwhile.
+
+        Raises:
+            TidegateError: the server can't be read.
+
+        """
+        self._agent.step()
         keeping = asyncio.create_task(self._keep())
         loop = asyncio.get_running_loop()
         due = loop.time()
         try:
             turned = 0
             while ticks is None or turned < ticks:
-                self._say(self._agent.step())
                 turned += 1
                 due += step_seconds
                 due = max(due, loop.time())  # where the machine slept, no step is made up for
                 await asyncio.sleep(due - loop.time())
+                self._say(self._agent.step())
         finally:
             keeping.cancel()
             with suppress(asyncio.CancelledError):
@@ -130,7 +132,7 @@ class Connection:
                         case "welcome":
                             self._told(f"connected to card '{response.welcome.card}'")
                         case "orders":
-                            resources = len(self._agent.greeting(self._allocatable).resources)
+                            resources = len(self._agent.greeting().resources)
                             done = self._agent.carry_out(orders_record(response.orders, resources))
                             self._put(_Request(outcomes=outcomes_message(done)))
                         case _:
@@ -140,7 +142,7 @@ class Connection:
         """Yield the hello, then what waits, and a sign of life where nothing does."""
         waiting = self._waiting = asyncio.Queue[_Request](WAITING_MAX)
         self._sent = None
-        yield _Request(hello=greeting_message(self._agent.greeting(self._allocatable)))
+        yield _Request(hello=greeting_message(self._agent.greeting()))
         while True:
             try:
                 yield await asyncio.wait_for(waiting.get(), HEARTBEAT_SECONDS)

@@ -49,6 +49,8 @@ class _Server:
     greeting: Greeting
     who: ServerRoster | None = None
     sample: Sample | None = None
+    read: Sample | None = None
+    """The one that the loop has read last."""
     heard_nanoseconds: int = 0
     arrived_nanoseconds: int = 0
     """When the latest sample came, by this machine's clock: a server's own may be wrong."""
@@ -179,9 +181,9 @@ class Servers:
         return known is None or self._now() - known.heard_nanoseconds > LOST_SECONDS * NANOSECONDS
 
     def is_complete(self) -> bool:
-        """Return whether every server that is heard has sent a sample of this step."""
+        """Return whether every server that is heard has sent a sample since the last read."""
         due = [one for name, one in self._servers.items() if not self.is_lost(name)]
-        return bool(due) and all(self._is_of_this_step(one) for one in due)
+        return bool(due) and all(one.sample is not None and one.sample is not one.read for one in due)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,6 +200,8 @@ class Servers:
         now = self._now()
         limit = STALE_STEPS * self._step_seconds * NANOSECONDS
         samples = {name: one.sample for name, one in self._servers.items() if one.sample is not None}
+        for one in self._servers.values():
+            one.read = one.sample
         fresh = [name for name in samples if now - self._servers[name].arrived_nanoseconds <= limit]
         return joining.snapshot(
             all_of,
@@ -249,10 +253,6 @@ class Servers:
             cards = frozenset({self._card})
             self._joined = key, joining.joined(present, resources=self._resources, cards=cards)
         return self._joined[1]
-
-    def _is_of_this_step(self, one: _Server) -> bool:
-        age = self._now() - one.arrived_nanoseconds
-        return one.sample is not None and age < self._step_seconds * NANOSECONDS // 2
 
     def _order(self, part: Part, actions: Actions, rows: NDArray[np.intp]) -> None:
         server = self._servers[part.server]

@@ -112,7 +112,7 @@ def test_a_device_that_is_not_the_latest_is_told_so(card):
     card.turn(70)
     assert card.wires["one"].agent._memory.epoch == 1
     card.begin(epoch=0)
-    greeting = card.wires["one"].agent.greeting(np.array([64.0, 64.0]))
+    greeting = card.wires["one"].agent.greeting()
     with pytest.raises(Refusal, match="not the latest"):
         card.servers.greet(greeting)
 
