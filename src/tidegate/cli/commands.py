@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tidegate.cli import (
+    agent,
     autonomy,
     bench,
     certs,
@@ -48,6 +49,7 @@ app.command("resume")(autonomy.resume)
 app.command("release")(release.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
+app.command("agent")(agent.command)
 app.add_typer(trace.app, name="trace")
 app.add_typer(certs.certs_app, name="certs")
 app.command("train")(train.command)

@@ -11,3 +11,7 @@ class SystemClock:
     def now_seconds(self) -> int:
         """Return seconds since 1970 UTC."""
         return int(time.time())
+
+    def now_nanoseconds(self) -> int:
+        """Return nanoseconds since 1970 UTC."""
+        return time.time_ns()

@@ -1,0 +1,151 @@
+"""An agent's connection: samples on time whether or not the device is heard, and dials again for ever.
+
+What is sent waits in a short queue; a device that can't keep up gets the newest samples, not the oldest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from tidegate.model.errors import TidegateError
+from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
+from tidegate.wire.dialing import dialled
+from tidegate.wire.frames import batch_message, greeting_message, roster_message
+from tidegate.wire.identities import Role
+from tidegate.wire.orders import orders_record, outcomes_message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tidegate.agents.agent.agent import Agent
+    from tidegate.model.snapshot import Snapshot
+    from tidegate.ports import Clock
+    from tidegate.wire.frames import ServerRoster
+
+HEARTBEAT_SECONDS: Final = 1.0
+DIAL_AGAIN_SECONDS: Final = 1.0
+DIAL_AGAIN_SECONDS_MAX: Final = 30.0
+WAITING_MAX: Final = 16
+"""Messages that wait to be sent; beyond, the oldest sample goes."""
+
+_Request = telemetry_pb2.ConnectRequest
+_log = structlog.get_logger(__name__)
+
+
+class Connection:
+    """Joins an agent to the device of its card."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        address: str,
+        clock: Clock,
+        certificates: Path | None = None,
+        told: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        """Join nobody yet; ``told`` hears sentences for people."""
+        self._agent, self._address = agent, address
+        self._clock, self._certificates, self._told = clock, certificates, told
+        self._waiting: asyncio.Queue[_Request] | None = None
+        self._sent: ServerRoster | None = None
+
+    async def run(self, *, step_seconds: float, ticks: int | None = None) -> None:
+        """Sample each step, so many times or for ever, and keep a line to the device meanwhile.
+
+        Raises:
+            TidegateError: the server can't be read.
+
+        """
+        self._agent.step()
+        keeping = asyncio.create_task(self._keep())
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        try:
+            turned = 0
+            while ticks is None or turned < ticks:
+                turned += 1
+                due += step_seconds
+                due = max(due, loop.time())  # where the machine slept, no step is made up for
+                await asyncio.sleep(due - loop.time())
+                self._say(self._agent.step())
+        finally:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+
+    def _say(self, snapshot: Snapshot) -> None:
+        """Queue a sample, after the roster where that is new."""
+        if self._waiting is None:
+            return
+        who = self._agent.who
+        if who is not self._sent:
+            self._sent = who
+            self._put(_Request(roster=roster_message(who)))
+        batch = batch_message(snapshot, number=self._agent.number, roster_version=who.version)
+        self._put(_Request(batch=batch))
+
+    def _put(self, message: _Request) -> None:
+        waiting = self._waiting
+        if waiting is None:
+            return
+        if waiting.full():
+            # Too slow for us: what waits is old, and a roster may be among it, so all is said anew.
+            while not waiting.empty():
+                waiting.get_nowait()
+            self._sent = None
+            return
+        waiting.put_nowait(message)
+
+    async def _keep(self) -> None:
+        """Dial, talk until the line breaks, and dial again, less and less often while nobody answers."""
+        pause = DIAL_AGAIN_SECONDS
+        said = ""
+        while True:
+            began = self._clock.now_seconds()
+            try:
+                await self._talk()
+            except TidegateError as error:
+                if str(error) != said:
+                    said = str(error)
+                    self._told(f"not connected: {said}")
+                    _log.warning("not connected", address=self._address, reason=said)
+            finally:
+                self._waiting = self._sent = None
+            pause = DIAL_AGAIN_SECONDS if self._clock.now_seconds() - began > pause else pause * 2
+            pause = min(pause, DIAL_AGAIN_SECONDS_MAX)
+            await asyncio.sleep(pause)
+
+    async def _talk(self) -> None:
+        dial = dialled(self._address, expects=Role.DEVICE, clock=self._clock, certificates=self._certificates)
+        async with dial as line:
+            with line.answers():
+                stub = telemetry_pb2_grpc.TelemetryServiceStub(line)
+                async for response in stub.Connect(self._requests()):
+                    self._agent.heard()
+                    match response.WhichOneof("message"):
+                        case "welcome":
+                            self._told(f"connected to card '{response.welcome.card}'")
+                        case "orders":
+                            resources = len(self._agent.greeting().resources)
+                            done = self._agent.carry_out(orders_record(response.orders, resources))
+                            self._put(_Request(outcomes=outcomes_message(done)))
+                        case _:
+                            pass
+
+    async def _requests(self) -> AsyncIterator[_Request]:
+        """Yield the hello, then what waits, and a sign of life where nothing does."""
+        waiting = self._waiting = asyncio.Queue[_Request](WAITING_MAX)
+        self._sent = None
+        yield _Request(hello=greeting_message(self._agent.greeting()))
+        while True:
+            try:
+                yield await asyncio.wait_for(waiting.get(), HEARTBEAT_SECONDS)
+            except TimeoutError:
+                now = self._clock.now_seconds() * 10**9
+                yield _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))

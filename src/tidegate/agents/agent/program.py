@@ -1,0 +1,77 @@
+"""`tidegate agent`: this very server, joined to the device of its card."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tidegate.agents.agent.agent import Agent
+from tidegate.agents.agent.connection import Connection
+from tidegate.agents.servers.loop import baseline_loop
+from tidegate.drivers.local.clock import SystemClock
+from tidegate.drivers.local.server import VIOLATION_RATE, LocalServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LEDGER_FILE: Final = "limits.ledger"
+"""Beside what the agent remembers: what limits were before it changed them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentOptions:
+    """How an agent is run."""
+
+    name: str
+    """Of the server; with certificates the one in the agent's own."""
+    device: str
+    """Where the card's device listens."""
+    folder: Path
+    """Where it remembers."""
+    step_seconds: int = 1
+    chosen: tuple[str, ...] = ()
+    """Which workloads there are, by pattern; the usual ones without any."""
+    act: tuple[str, ...] = ()
+    """Whose limits may be set, by pattern; without any, nobody's."""
+    violation_rate: float = VIOLATION_RATE
+    certificates: Path | None = None
+
+
+async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks: int | None = None) -> int:
+    """Run until cancelled, or for so many steps; returns the exit code.
+
+    At its end what it changed is given back: nobody would change it again.
+
+    Raises:
+        TidegateError: this server can't be read, or what the agent remembers can't.
+
+    """
+    options.folder.mkdir(parents=True, exist_ok=True)
+    clock = SystemClock()
+    with LocalServer(
+        step_seconds=options.step_seconds,
+        chosen=options.chosen,
+        act=options.act,
+        violation_rate=options.violation_rate,
+        ledger_path=options.folder / LEDGER_FILE,
+    ) as server:
+        agent = Agent(
+            name=options.name,
+            server=server,
+            loop_over=lambda watched: baseline_loop(watched, step_seconds=options.step_seconds),
+            folder=options.folder,
+            step_seconds=options.step_seconds,
+            incarnation=f"{os.getpid()}-{clock.now_nanoseconds()}",
+            now_nanoseconds=clock.now_nanoseconds,
+        )
+        connection = Connection(
+            agent,
+            address=options.device,
+            clock=clock,
+            certificates=options.certificates,
+            told=told,
+        )
+        await connection.run(step_seconds=options.step_seconds, ticks=ticks)
+    return 0

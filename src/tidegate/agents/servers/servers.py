@@ -1,0 +1,343 @@
+"""A card's servers as clock, telemetry source and actuator of one loop.
+
+Streams tell it what they hear, and ask it for orders; it waits for nobody. A card's own applications are one
+more server here, which happens to be in the same process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tidegate.agents.servers import joining
+from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
+from tidegate.model.plan import Kind
+from tidegate.model.refusals import Because, Refusal
+from tidegate.model.resources import Resource
+from tidegate.model.roster import HOST, source_rows
+from tidegate.wire.orders import ServerOrders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tidegate.agents.servers.joining import Joined, Part
+    from tidegate.model.plan import Actions
+    from tidegate.model.snapshot import Snapshot
+    from tidegate.wire.frames import Greeting, Sample, ServerRoster
+    from tidegate.wire.orders import ServerOutcomes
+
+NANOSECONDS: Final = 10**9
+LOST_SECONDS: Final = 60.0
+"""A server not heard for so long counts as lost: nothing is ordered there until it is heard again."""
+STALE_STEPS: Final = 2.5
+"""A sample older than this many steps says nothing of now."""
+ORDERS_WAITING_MAX: Final = 8
+"""Sets of orders that wait for a server to take them; beyond, new ones are refused."""
+ANSWER_SECONDS: Final = 10.0
+"""Orders not answered so long after they expired count as timed out."""
+SERVERS_MAX: Final = 256
+"""Servers one card serves at most."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Server:
+    greeting: Greeting
+    who: ServerRoster | None = None
+    sample: Sample | None = None
+    read: Sample | None = None
+    """The one that the loop has read last."""
+    heard_nanoseconds: int = 0
+    arrived_nanoseconds: int = 0
+    """When the latest sample came, by this machine's clock: a server's own may be wrong."""
+    waiting: deque[ServerOrders] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sent:
+    """Orders that were not answered yet."""
+
+    server: str
+    orders: ServerOrders
+    workload_id: NDArray[np.int64]
+    """In the whole fleet."""
+    resource_row: NDArray[np.uint8]
+    """Among all resources."""
+
+
+class Servers:
+    """Joins servers into one fleet, and takes its actions apart into orders."""
+
+    def __init__(
+        self,
+        *,
+        card: str,
+        epoch: int,
+        now_nanoseconds: Callable[[], int],
+        step_seconds: int,
+        resources: tuple[Resource, ...],
+        called: Callable[[str], None] = lambda _server: None,
+    ) -> None:
+        """Know nobody yet; ``called`` is told the server for which orders wait."""
+        self._card = card
+        self._epoch = epoch
+        self._now = now_nanoseconds
+        self._step_seconds = step_seconds
+        self._resources = resources
+        self._called = called
+        self._servers: dict[str, _Server] = {}
+        self._joined: tuple[tuple[object, ...], Joined] | None = None
+        self._sent: dict[int, _Sent] = {}
+        self._confirmed: list[Outcome] = []
+        self._orders = 0
+
+    # --- what streams tell ----------------------------------------------------------------------
+
+    def greet(self, greeting: Greeting) -> int:
+        """Let a server in, or in again, and return the epoch of orders to it.
+
+        Raises:
+            Refusal: there are too many servers, or the server has carried out orders of a later device.
+
+        """
+        known = self._servers.get(greeting.server)
+        if known is None and len(self._servers) >= SERVERS_MAX:
+            raise Refusal(
+                Because.NO_ROOM,
+                f"card '{self._card}' serves {SERVERS_MAX} servers already; connect to another",
+                field="hello.server",
+                limit=SERVERS_MAX,
+            )
+        if greeting.epoch > self._epoch:
+            raise Refusal(
+                Because.STALE,
+                f"server '{greeting.server}' has followed epoch {greeting.epoch}, this device is of epoch "
+                f"{self._epoch}: it is not the latest; end it, or restore its state",
+                field="hello.epoch",
+                limit=self._epoch,
+            )
+        now = self._now()
+        self._servers[greeting.server] = _Server(greeting=greeting, heard_nanoseconds=now)
+        self._unanswered(greeting.server)
+        return self._epoch
+
+    def roster(self, server: str, who: ServerRoster) -> None:
+        """Take in who there is on a server."""
+        known = self._servers[server]
+        known.who, known.sample = who, None
+        self.heard(server)
+
+    def sample(self, server: str, sample: Sample) -> None:
+        """Take in a sample of a server's roster; one that was taken in before is left out."""
+        known = self._servers[server]
+        self.heard(server)
+        if known.sample is None or sample.number > known.sample.number:
+            known.sample, known.arrived_nanoseconds = sample, self._now()
+
+    def outcomes(self, server: str, outcomes: ServerOutcomes) -> None:
+        """Take in what became of orders; what was never ordered, or is answered already, is left out."""
+        self.heard(server)
+        sent = self._sent.get(outcomes.number)
+        if sent is None or sent.server != server:
+            return
+        del self._sent[outcomes.number]
+        if outcomes.refused:
+            self._confirmed.append(_all(sent, Phase.REFUSED))
+            return
+        said = outcomes.outcome
+        at = _matched(sent.orders, said)
+        phase = np.full(len(sent.orders), Phase.TIMED_OUT, dtype=np.uint8)
+        found = np.full(len(sent.orders), np.nan, dtype=np.float32)
+        phase[at[at >= 0]], found[at[at >= 0]] = said.phase[at >= 0], said.amount_read_back[at >= 0]
+        self._confirmed.append(_confirmed(sent, phase, found))
+
+    def heard(self, server: str) -> None:
+        """Note a sign of life."""
+        self._servers[server].heard_nanoseconds = self._now()
+
+    def next_orders(self, server: str) -> ServerOrders | None:
+        """Return the next orders that wait for a server; None where there are none."""
+        known = self._servers.get(server)
+        return known.waiting.popleft() if known is not None and known.waiting else None
+
+    # --- what the loop asks ---------------------------------------------------------------------
+
+    @property
+    def settable(self) -> NDArray[np.bool_]:
+        """Where orders can be given now: (resources, workloads) of the snapshot last read."""
+        all_of = self._all()
+        lost = np.zeros(len(all_of.roster), dtype=np.bool_)
+        for part in all_of.parts:
+            lost[part.columns] = self.is_lost(part.server)
+        return all_of.settable & ~lost
+
+    def is_lost(self, server: str) -> bool:
+        """Return whether a server was not heard for `LOST_SECONDS`, or never."""
+        known = self._servers.get(server)
+        return known is None or self._now() - known.heard_nanoseconds > LOST_SECONDS * NANOSECONDS
+
+    def is_complete(self) -> bool:
+        """Return whether every server that is heard has sent a sample since the last read."""
+        due = [one for name, one in self._servers.items() if not self.is_lost(name)]
+        return bool(due) and all(one.sample is not None and one.sample is not one.read for one in due)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The servers ever heard of, lost ones too."""
+        return tuple(self._servers)
+
+    def now_seconds(self) -> int:
+        """Return seconds since 1970 UTC."""
+        return self._now() // NANOSECONDS
+
+    def read(self) -> Snapshot:
+        """Return all servers as they are now."""
+        all_of = self._all()
+        now = self._now()
+        limit = STALE_STEPS * self._step_seconds * NANOSECONDS
+        samples = {name: one.sample for name, one in self._servers.items() if one.sample is not None}
+        for one in self._servers.values():
+            one.read = one.sample
+        fresh = [name for name in samples if now - self._servers[name].arrived_nanoseconds <= limit]
+        return joining.snapshot(
+            all_of,
+            samples,
+            fresh=frozenset(fresh),
+            in_flight=self._in_flight(all_of),
+            time_seconds=now // NANOSECONDS,
+            step_seconds=self._step_seconds,
+        )
+
+    def submit(self, actions: Actions) -> None:
+        """Put orders out for each server; what is no resize at a server that is there is refused."""
+        all_of = self._all()
+        resize = (actions.kind == Kind.RESIZE) & (actions.share == HOST)
+        host = all_of.host[actions.workload] if len(actions) else np.empty(0, dtype=np.int32)
+        for at, part in enumerate(all_of.parts):
+            rows = np.flatnonzero(resize & (host == at))
+            if rows.size:
+                self._order(part, actions, rows)
+        refused = np.flatnonzero(~resize)
+        if refused.size:
+            self._confirmed.append(_refused(actions, refused))
+
+    def collect(self) -> Outcome:
+        """Return what became of orders since the last call; who did not answer in time has timed out."""
+        now = self._now()
+        for number, sent in list(self._sent.items()):
+            if now > sent.orders.expires_nanoseconds + ANSWER_SECONDS * NANOSECONDS:
+                del self._sent[number]
+                self._confirmed.append(_all(sent, Phase.TIMED_OUT))
+        confirmed, self._confirmed = self._confirmed, []
+        if not confirmed:
+            return nothing_confirmed()
+        return Outcome(
+            workload_id=np.concatenate([one.workload_id for one in confirmed]),
+            resource_row=np.concatenate([one.resource_row for one in confirmed]),
+            share=np.concatenate([one.share for one in confirmed]),
+            phase=np.concatenate([one.phase for one in confirmed]),
+            amount_read_back=np.concatenate([one.amount_read_back for one in confirmed]),
+        )
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _all(self) -> Joined:
+        """Return who there is; the same object as long as every roster is."""
+        present = [(one.greeting, one.who) for one in self._servers.values() if one.who is not None]
+        key = tuple(part for pair in present for part in pair)
+        if self._joined is None or not _same(self._joined[0], key):
+            cards = frozenset({self._card})
+            self._joined = key, joining.joined(present, resources=self._resources, cards=cards)
+        return self._joined[1]
+
+    def _order(self, part: Part, actions: Actions, rows: NDArray[np.intp]) -> None:
+        server = self._servers[part.server]
+        if len(server.waiting) >= ORDERS_WAITING_MAX or server.sample is None or self.is_lost(part.server):
+            self._confirmed.append(_refused(actions, rows))
+            return
+        self._orders += 1
+        local = np.zeros(len(self._resources), dtype=np.uint8)
+        local[part.rows] = part.own
+        orders = ServerOrders(
+            number=self._orders,
+            epoch=self._epoch,
+            roster_version=part.who.version,
+            batch_number=server.sample.number,
+            expires_nanoseconds=actions.expires_seconds * NANOSECONDS,
+            workload_id=part.who.roster.ids[actions.workload[rows] - part.columns.start],
+            resource_row=local[actions.resource_row[rows]],
+            amount_from=actions.amount_from[rows],
+            amount_to=actions.amount_to[rows],
+        )
+        self._sent[self._orders] = _Sent(
+            server=part.server,
+            orders=orders,
+            workload_id=actions.workload_id[rows],
+            resource_row=actions.resource_row[rows],
+        )
+        server.waiting.append(orders)
+        self._called(part.server)
+
+    def _unanswered(self, server: str) -> None:
+        """Count what was ordered before a server came anew as timed out: nobody will answer it."""
+        for number, sent in list(self._sent.items()):
+            if sent.server == server:
+                del self._sent[number]
+                self._confirmed.append(_all(sent, Phase.TIMED_OUT))
+
+    def _in_flight(self, all_of: Joined) -> NDArray[np.float32]:
+        flying = np.zeros((len(all_of.resources), len(all_of.roster)), dtype=np.float32)
+        for sent in self._sent.values():
+            at = source_rows(all_of.roster.ids, sent.workload_id)
+            there = at >= 0
+            delta = sent.orders.amount_to - sent.orders.amount_from
+            known = there & np.isfinite(delta)
+            np.add.at(flying, (sent.resource_row[known], at[known]), delta[known])
+        return flying
+
+
+def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    return len(one) == len(other) and all(mine is its for mine, its in zip(one, other, strict=True))
+
+
+def _matched(orders: ServerOrders, said: Outcome) -> NDArray[np.int64]:
+    """Return for each outcome the row of its order; -1 where it is of none."""
+    return source_rows(
+        _keys(orders.workload_id, orders.resource_row), _keys(said.workload_id, said.resource_row)
+    )
+
+
+def _keys(workload_id: NDArray[np.int64], resource_row: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return one number for each pair; two pairs share one as good as never, and then confuse outcomes."""
+    return workload_id * np.int64(len(Resource)) + resource_row
+
+
+def _confirmed(sent: _Sent, phase: NDArray[np.uint8], found: NDArray[np.float32]) -> Outcome:
+    return Outcome(
+        workload_id=sent.workload_id,
+        resource_row=sent.resource_row,
+        share=np.full(phase.size, HOST, dtype=np.uint8),
+        phase=phase,
+        amount_read_back=found,
+    )
+
+
+def _all(sent: _Sent, phase: Phase) -> Outcome:
+    count = len(sent.orders)
+    unknown = np.full(count, np.nan, dtype=np.float32)
+    held = sent.orders.amount_from if phase is Phase.REFUSED else unknown
+    return _confirmed(sent, np.full(count, phase, dtype=np.uint8), held)
+
+
+def _refused(actions: Actions, rows: NDArray[np.intp]) -> Outcome:
+    return Outcome(
+        workload_id=actions.workload_id[rows],
+        resource_row=actions.resource_row[rows],
+        share=actions.share[rows],
+        phase=np.full(rows.size, Phase.REFUSED, dtype=np.uint8),
+        amount_read_back=actions.amount_from[rows],
+    )

@@ -1,0 +1,140 @@
+"""The telemetry stream as a device serves it: thin, between messages and `Servers`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from tidegate.model.refusals import Because, Refusal
+from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
+from tidegate.wire.frames import greeting_record, roster_record, sample_record
+from tidegate.wire.identities import Role, require
+from tidegate.wire.orders import orders_message, outcomes_record
+from tidegate.wire.serving import Served
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import grpc
+
+    from tidegate.agents.servers.servers import Servers
+    from tidegate.wire.frames import Greeting, ServerRoster
+
+HEARTBEAT_SECONDS: Final = 1.0
+HELLO_SECONDS: Final = 10.0
+"""How long a stream may be open before it says who it is."""
+
+_Context = Any
+_Request = telemetry_pb2.ConnectRequest
+_Response = telemetry_pb2.ConnectResponse
+
+
+class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
+    """Serves `TelemetryService`: one stream a server; a newer one of the same server ends the older."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        *,
+        card: str,
+        now_nanoseconds: Callable[[], int],
+        arrived: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Serve one card's servers; ``arrived`` is called after each sample."""
+        self._servers, self._card, self._now, self._arrived = servers, card, now_nanoseconds, arrived
+        self._streams: dict[str, asyncio.Event] = {}
+        """By server: set where orders wait."""
+
+    def call(self, server: str) -> None:
+        """Wake the stream of a server: orders wait for it."""
+        waiting = self._streams.get(server)
+        if waiting is not None:
+            waiting.set()
+
+    async def Connect(  # noqa: N802 - the protocol's name
+        self, request_iterator: AsyncIterator[_Request], context: _Context
+    ) -> AsyncIterator[_Response]:
+        """Talk with one agent until either goes."""
+        greeting = await self._greeted(request_iterator, context)
+        epoch = self._servers.greet(greeting)
+        called = self._streams[greeting.server] = asyncio.Event()
+        yield _Response(welcome=telemetry_pb2.Welcome(card=self._card, epoch=epoch))
+        hearing = asyncio.create_task(self._hear(request_iterator, greeting, called))
+        try:
+            while self._streams.get(greeting.server) is called:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(called.wait(), HEARTBEAT_SECONDS)
+                if hearing.done():
+                    hearing.result()  # what went wrong there goes to the agent
+                    return
+                called.clear()
+                said = False
+                while (orders := self._servers.next_orders(greeting.server)) is not None:
+                    said = True
+                    yield _Response(orders=orders_message(orders))
+                if not said:
+                    yield _Response(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=self._now()))
+            raise Refusal(
+                Because.STALE,
+                f"server '{greeting.server}' has connected anew; only one agent may speak for it",
+            )
+        finally:
+            hearing.cancel()
+            if self._streams.get(greeting.server) is called:
+                del self._streams[greeting.server]
+
+    async def _greeted(self, requests: AsyncIterator[_Request], context: _Context) -> Greeting:
+        """Return who it is that the first message names.
+
+        Raises:
+            Refusal: it names nobody, in time, or somebody else than the certificate does.
+
+        """
+        try:
+            first = await asyncio.wait_for(anext(requests), HELLO_SECONDS)
+        except (TimeoutError, StopAsyncIteration) as error:
+            raise Refusal(Because.TOO_LATE, f"nobody said hello within {HELLO_SECONDS:g} s") from error
+        if first.WhichOneof("message") != "hello":
+            raise Refusal(Because.NOT_NOW, "the first message must be a hello", field="hello")
+        greeting = greeting_record(first.hello)
+        require(context, Role.AGENT, name=greeting.server)
+        return greeting
+
+    async def _hear(
+        self, requests: AsyncIterator[_Request], greeting: Greeting, called: asyncio.Event
+    ) -> None:
+        """Take in what one agent says until it goes; wakes the stream at its end."""
+        who: ServerRoster | None = None
+        server = greeting.server
+        try:
+            async for request in requests:
+                if self._streams.get(server) is not called:
+                    return
+                match request.WhichOneof("message"):
+                    case "roster":
+                        who = roster_record(request.roster, len(greeting.resources))
+                        self._servers.roster(server, who)
+                    case "batch":
+                        if who is None:
+                            raise Refusal(Because.NOT_NOW, "send the roster before a batch", field="batch")
+                        self._servers.sample(server, sample_record(request.batch, who))
+                        self._arrived()
+                    case "outcomes":
+                        said = outcomes_record(request.outcomes, len(greeting.resources))
+                        self._servers.outcomes(server, said)
+                    case "heartbeat":
+                        self._servers.heard(server)
+                    case _:
+                        raise Refusal(Because.NOT_NOW, "a hello is said once, and nothing else is known")
+        finally:
+            called.set()
+
+
+def served(service: TelemetryService) -> Served:
+    """Return the service as a server takes it."""
+
+    def add(server: grpc.aio.Server) -> None:
+        telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(service, server)
+
+    return Served("tidegate.card.v1.TelemetryService", add)

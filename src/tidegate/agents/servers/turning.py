@@ -1,0 +1,39 @@
+"""When a device's fast loop turns: once every server has said how it is, and at the latest each step."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidegate.agents.servers.servers import Servers
+    from tidegate.model.tick import Tick
+
+
+class Turning:
+    """Turns a loop over `Servers`."""
+
+    def __init__(self, servers: Servers, tick: Callable[[], Tick], *, step_seconds: float) -> None:
+        """Turn nothing yet; call `arrived` after each sample."""
+        self._servers, self._tick, self._step_seconds = servers, tick, step_seconds
+        self._woken = asyncio.Event()
+
+    def arrived(self) -> None:
+        """Look whether it is time."""
+        if self._servers.is_complete():
+            self._woken.set()
+
+    async def run(self, *, ticks: int | None = None, seen: Callable[[Tick], None] = lambda _: None) -> None:
+        """Turn so many times, or for ever; ``seen`` is shown each tick."""
+        turned = 0
+        while ticks is None or turned < ticks:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._step_seconds * 1.5)
+            self._woken.clear()
+            if not self._servers.names:
+                continue
+            seen(self._tick())
+            turned += 1
