@@ -9,7 +9,6 @@ import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.model_names import DEFAULT_MODELS, check_engine
 from tidegate.cli.numbers import checked_seed
 from tidegate.cli.resource_names import parse_resources
+from tidegate.cli.run_bars import run_bars
 from tidegate.lab.forecasts.run import ForecastSettings, forecast_all, origins_in, runs_of
 from tidegate.lab.forecasts.table import figures, rows_of
 from tidegate.lab.forecasts.worth import worth_figures, worth_of_feeds
@@ -148,24 +148,8 @@ def _forecast(
     console: Console,
 ) -> list[ForecastResult]:
     """Make the runs with a progress bar each."""
-    bar = Progress(
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar as progress:
-        bars = [
-            progress.add_task(f"{run.model}, {run.resource.label}", total=settings.origins) for run in runs
-        ]
-
-        def show(done: Sequence[int]) -> None:
-            for task, count in zip(bars, done, strict=True):
-                progress.update(task, completed=count)
-
+    names = [f"{run.model}, {run.resource.label}" for run in runs]
+    with run_bars(names, settings.origins, console) as show:
         return forecast_all(trace, runs, settings, processes=processes, progress=show)
 
 

@@ -10,7 +10,6 @@ import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tidegate.app.registry import ENGINE, PLAIN_MODEL
@@ -19,6 +18,7 @@ from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.numbers import LEAD_MAX, checked_seed
 from tidegate.cli.policy_names import parse_policies
 from tidegate.cli.resource_names import parse_resources
+from tidegate.cli.run_bars import run_bars
 from tidegate.lab.replay import (
     ReplaySettings,
     check,
@@ -125,13 +125,8 @@ def _replayed(
     trace: Trace, runs: Sequence[Run], settings: ReplaySettings, processes: int | None, console: Console
 ) -> list[RunResult]:
     """Make the runs with a progress bar each."""
-    with _progress(console) as progress:
-        bars = [progress.add_task(f"{run.policy} at {run.sla:g}", total=trace.ticks) for run in runs]
-
-        def show(done: Sequence[int]) -> None:
-            for bar, ticks in zip(bars, done, strict=True):
-                progress.update(bar, completed=ticks)
-
+    names = [f"{run.policy} at {run.sla:g}" for run in runs]
+    with run_bars(names, trace.ticks, console) as show:
         return replay_all(trace, runs, settings, processes=processes, progress=show)
 
 
@@ -178,18 +173,6 @@ def figures(trace: Trace, results: Sequence[RunResult], settings: ReplaySettings
 def _gap_closed(results: Sequence[RunResult], row: int, of: Measures) -> float | None:
     by_name = {result.run.policy: result.measures[row] for result in results}
     return gap_closed(of, by_name.get("calibrated_reactive"), by_name.get("oracle"))
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _write_report(path: Path, trace: Trace, results: Sequence[RunResult], settings: ReplaySettings) -> None:
