@@ -19,7 +19,7 @@ from tidegate.cli.numbers import checked_seed
 from tidegate.cli.policy_names import parse_policies
 from tidegate.lab.bench.forecast.asked import ORIGINS, PARTS, Asked
 from tidegate.lab.bench.result import Benchmark, Row
-from tidegate.model.errors import InputError
+from tidegate.model.errors import InputError, TidegateError
 
 SIZES = "1000,10000,100000,1000000"
 WORKLOADS_MAX = 10_000_000
@@ -77,6 +77,8 @@ def command(
     Console().print(_table(result))
     for note in result.notes:
         Console().print(Text(note))
+    if result.failures:
+        raise TidegateError(f"{'; '.join(result.failures)}; the other figures are whole")
 
 
 def _forecast(asked: Asked, progress: Callable[[str, int, int], None]) -> Benchmark:

@@ -9,22 +9,21 @@ import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from tidegate.app.path_models import without_feeds
+from tidegate.cli.asked_trace import asked_trace
 from tidegate.cli.durations import duration_text, parse_duration_seconds
 from tidegate.cli.feed_options import FeedOptions, feeds_for, models_with, unheard
 from tidegate.cli.feeds_table import feeds_table
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.model_names import DEFAULT_MODELS, check_engine
 from tidegate.cli.numbers import checked_seed
-from tidegate.cli.resource_names import parse_resources
+from tidegate.cli.run_bars import run_bars
 from tidegate.lab.forecasts.run import ForecastSettings, forecast_all, origins_in, runs_of
 from tidegate.lab.forecasts.table import figures, rows_of
 from tidegate.lab.forecasts.worth import worth_figures, worth_of_feeds
-from tidegate.lab.replay import with_known_capacity
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,9 +80,7 @@ def command(
     horizons = _horizons(horizon)
     console = Console(stderr=True)
     _tell([*(f"left out: {reason}" for reason in left_out), *unheard(asked, models)], console)
-    with console.status("reading the trace"):
-        trace = with_known_capacity(_loaded(traces, resource, step))
-    _tell_missing(resource, trace, console)
+    trace = asked_trace(traces, resource, step, console)
     settings = ForecastSettings(
         horizons_seconds=horizons,
         origins=origins,
@@ -117,27 +114,9 @@ def _horizons(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(parse_duration_seconds(part) for part in parts))
 
 
-def _loaded(traces: Sequence[Path], resource: str, step: str | None) -> Trace:
-    from tidegate.lab.archive import load_trace
-
-    return load_trace(
-        traces,
-        resources=parse_resources(resource),
-        step_seconds=None if step is None else parse_duration_seconds(step),
-    )
-
-
 def _tell(notes: Sequence[str], console: Console) -> None:
     for note in notes:
         console.print(Text(note, style="yellow"), soft_wrap=True)
-
-
-def _tell_missing(asked: str, trace: Trace, console: Console) -> None:
-    """Say which of the resources asked for have no capacity anywhere, and so no shares."""
-    missing = [resource.label for resource in parse_resources(asked) if resource not in trace.resources]
-    if missing:
-        said = f"left out, since the trace has no capacity for it: {', '.join(missing)}"
-        console.print(said, style="yellow")
 
 
 def _forecast(
@@ -148,24 +127,8 @@ def _forecast(
     console: Console,
 ) -> list[ForecastResult]:
     """Make the runs with a progress bar each."""
-    bar = Progress(
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar as progress:
-        bars = [
-            progress.add_task(f"{run.model}, {run.resource.label}", total=settings.origins) for run in runs
-        ]
-
-        def show(done: Sequence[int]) -> None:
-            for task, count in zip(bars, done, strict=True):
-                progress.update(task, completed=count)
-
+    names = [f"{run.model}, {run.resource.label}" for run in runs]
+    with run_bars(names, settings.origins, console) as show:
         return forecast_all(trace, runs, settings, processes=processes, progress=show)
 
 

@@ -10,22 +10,21 @@ import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tidegate.app.registry import ENGINE, PLAIN_MODEL
+from tidegate.cli.asked_trace import asked_trace
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.numbers import LEAD_MAX, checked_seed
 from tidegate.cli.policy_names import parse_policies
-from tidegate.cli.resource_names import parse_resources
+from tidegate.cli.run_bars import run_bars
 from tidegate.lab.replay import (
     ReplaySettings,
     check,
     gap_closed,
     replay_all,
     runs_of,
-    with_known_capacity,
 )
 from tidegate.lab.series_record import check_ending, encoded, rows
 from tidegate.model.errors import InputError
@@ -82,9 +81,7 @@ def command(
     warmup_seconds = parse_duration_seconds(warmup)
     decide_seconds = None if decide_every is None else parse_duration_seconds(decide_every)
     console = Console(stderr=True)
-    with console.status("reading the trace"):
-        trace = with_known_capacity(_loaded(traces, resource, step))
-    _tell_left_out(resource, trace, console)
+    trace = asked_trace(traces, resource, step, console)
     settings = ReplaySettings(
         sla=sla,
         warmup_seconds=warmup_seconds,
@@ -103,35 +100,12 @@ def command(
         screen.print(_table(measured, row, results, settings, screen.width))
 
 
-def _loaded(traces: Sequence[Path], resource: str, step: str | None) -> Trace:
-    from tidegate.lab.archive import load_trace
-
-    return load_trace(
-        traces,
-        resources=parse_resources(resource),
-        step_seconds=None if step is None else parse_duration_seconds(step),
-    )
-
-
-def _tell_left_out(asked: str, trace: Trace, console: Console) -> None:
-    """Say which of the resources asked for have no capacity anywhere, and so no measures."""
-    left_out = [resource.label for resource in parse_resources(asked) if resource not in trace.resources]
-    if left_out:
-        said = f"left out, since the trace has no capacity for it: {', '.join(left_out)}"
-        console.print(said, style="yellow")
-
-
 def _replayed(
     trace: Trace, runs: Sequence[Run], settings: ReplaySettings, processes: int | None, console: Console
 ) -> list[RunResult]:
     """Make the runs with a progress bar each."""
-    with _progress(console) as progress:
-        bars = [progress.add_task(f"{run.policy} at {run.sla:g}", total=trace.ticks) for run in runs]
-
-        def show(done: Sequence[int]) -> None:
-            for bar, ticks in zip(bars, done, strict=True):
-                progress.update(bar, completed=ticks)
-
+    names = [f"{run.policy} at {run.sla:g}" for run in runs]
+    with run_bars(names, trace.ticks, console) as show:
         return replay_all(trace, runs, settings, processes=processes, progress=show)
 
 
@@ -178,18 +152,6 @@ def figures(trace: Trace, results: Sequence[RunResult], settings: ReplaySettings
 def _gap_closed(results: Sequence[RunResult], row: int, of: Measures) -> float | None:
     by_name = {result.run.policy: result.measures[row] for result in results}
     return gap_closed(of, by_name.get("calibrated_reactive"), by_name.get("oracle"))
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _write_report(path: Path, trace: Trace, results: Sequence[RunResult], settings: ReplaySettings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.forecast.cycles import Cycles, WithCycles, search
@@ -125,24 +125,6 @@ def test_after_three_cycles_every_burst_is_expected_before_it_begins(period):
         assert (said[before, column] > HIGH - 0.05).all()
         assert said[before[0] :, column].mean() < 0.95 * HIGH
     assert np.allclose(forecaster.period_seconds(), period, rtol=0.02, atol=0.7)
-
-
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(
-    period=st.floats(4, 60),
-    duty=st.sampled_from([0.2, 0.35, 0.5]),
-    seen=st.floats(3.2, 12),
-    phase=st.floats(0, 1),
-)
-def test_the_period_found_is_the_shortest_that_fits(period, duty, seen, phase):
-    at = np.arange(int(period * seen) + 1)
-    samples = (((at / period + phase) % 1) < duty).astype(np.float32)
-    found = float(find_periods(samples[None])[0])
-    whole = round(found / period)
-    likely = at.size >= 4 * 4 / 0.8  # fewer samples could be chance
-    assert found == 0 or abs(found - whole * period) <= 0.5
-    if likely and period >= 8:
-        assert whole == 1
 
 
 @pytest.mark.parametrize("lead_steps", [2, 5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tidegate.forecast.histogram import (
@@ -80,6 +80,16 @@ def test_a_higher_peak_replaces_the_day_s_lower_one():
     shown(forecaster, [(300, 1e9), (600, 3e9)], capacity=64e9, resource=Resource.MEMORY)
     held = np.flatnonzero(forecaster.state()["weights"][:, 0, 0])
     assert held.tolist() == [56]
+
+
+def test_of_the_last_bucket_which_has_no_end_the_start_is_told():
+    # VPA's 176 buckets begin below 1000 cores and 1 TB: whatever is above is in the last, number 175.
+    told_of_cpu = shown(VpaPercentile(resources=[Resource.CPU]), [(0, 2000.0)], capacity=4096.0)
+    assert told_of_cpu == pytest.approx(cpu_bucket_end(174), rel=1e-6) == pytest.approx(1021.1, rel=1e-4)
+    told_of_memory = shown(
+        VpaPercentile(resources=[Resource.MEMORY]), [(0, 1.8e12)], capacity=2e12, resource=Resource.MEMORY
+    )
+    assert told_of_memory == pytest.approx(memory_bucket_end(174), rel=1e-6)
 
 
 @pytest.mark.parametrize(("low_days", "bucket"), [(2, 56), (3, 36)])
@@ -263,14 +273,14 @@ def assert_between(found, lowest, highest):
     assert (np.isnan(found) | ((found >= lowest * (1 - 1e-6)) & (found <= highest * (1 + 1e-6)))).all()
 
 
-@settings(derandomize=True)  # seed 2529 still finds a bucket too low after a long pause: to be mended
 @given(seed=st.integers(0, 2**32 - 1))
+@example(seed=2529)  # a VM grows to 2 TB: all that it uses is in the bucket without an end
 def test_vpa_forecasts_the_percentile_found_by_summing_all(seed):
     first = np.array([[0.01], [1e7]])
     for snapshot, forecaster in told(lambda: VpaPercentile(resources=BOTH), seed):
         weights = forecaster.state()["weights"]
         ends = [
-            np.where(weights.any(axis=0), first * (1.05 ** (bucket + 1) - 1) / 0.05, np.nan)
+            np.where(weights.any(axis=0), first * (1.05 ** np.minimum(bucket + 1, 175) - 1) / 0.05, np.nan)
             for bucket in by_summing(weights, VPA_PERCENTILE)
         ]
         assert_between(forecaster.forecast(snapshot).quantiles[-1], *ends)

@@ -53,11 +53,16 @@ class Far(Near):
     width = 2.0
 
 
+class Broken(Near):
+    def paths(self, panel, horizon_steps):
+        raise ValueError("no way ahead")
+
+
 @pytest.fixture(autouse=True)
 def models(monkeypatch):
     """Register an engine, two members, and a peer that is not installed."""
     module = ModuleType("tidegate.forecast.paths.made_up")
-    module.Near, module.Far = Near, Far
+    module.Near, module.Far, module.Broken = Near, Far, Broken
     monkeypatch.setitem(sys.modules, module.__name__, module)
     known = {
         "last": PathModel(where="made_up:Far"),
@@ -144,6 +149,24 @@ def test_intervals_stand_beside_the_ratio_where_there_are_enough_origins(trace):
     rows = by_name(measured(trace, parts=("league",), origins=6, models=("last",)))
     low, high = (rows[f"engine_wql_over_best_member_{end}.cpu.1h"].value for end in ("low", "high"))
     assert low <= rows["engine_wql_over_best_member.cpu.1h"].value <= high
+
+
+def test_a_member_that_fails_costs_nobody_else_anything(trace, models):
+    whole = by_name(measured(trace, parts=("league",), models=("last",)))
+    models["ridge"] = PathModel(where="made_up:Broken")
+    benchmark = measured(trace, parts=("league",), models=("last", "ridge"))
+    assert by_name(benchmark) == whole
+    assert len(benchmark.failures) == 2
+    assert "model 'ridge' failed at memory: ValueError: no way ahead" in benchmark.failures[1]
+
+
+def test_without_the_engine_what_the_members_lose_is_still_told(trace, models):
+    models["engine"] = PathModel(where="made_up:Broken")
+    benchmark = measured(trace, parts=("league",))
+    rows = by_name(benchmark)
+    assert rows["wql.cpu.1h.ridge"].value == rows["best_member_wql.cpu.1h"].value
+    assert not any("engine" in name or "coverage" in name for name in rows)
+    assert all("'engine' failed" in failure for failure in benchmark.failures)
 
 
 @pytest.mark.parametrize(
@@ -343,6 +366,18 @@ def test_the_command_writes_its_figures_with_what_they_were_made_on(trace, tmp_p
     assert {"engine_wql_over_best_member", "coverage_error_p95", "wql.memory.24h.last"} <= names
     assert not any(name.startswith(("reserved", "lstm", "tick", "useless")) for name in names)
     assert "best member at cpu.1h: last" in capsys.readouterr().out
+
+
+def test_the_command_says_who_failed_and_keeps_the_figures_of_others(trace, tmp_path, capsys, models):
+    models["ridge"] = PathModel(where="made_up:Broken")
+    out = tmp_path / "forecast.json"
+    words = ["bench", "forecast", "--trace", str(trace), "--only", "league", "--origins", "2"]
+    assert run([*words, "--model", "last,ridge", "--vms", "3", "--processes", "1", "--json", str(out)]) == 1
+    written, said = json.loads(out.read_text()), capsys.readouterr()
+    assert "wql.memory.24h.last" in {row["name"] for row in written["rows"]}
+    assert ["'ridge' failed at" in failure for failure in written["failures"]] == [True, True]
+    assert "model 'ridge' failed at cpu: ValueError: no way ahead" in said.err
+    assert "engine_wql_over_best_member" in said.out
 
 
 def test_an_unknown_part_is_refused_by_name(capsys):

@@ -1,7 +1,8 @@
 """Finds the period of many series at once, by autocorrelation.
 
 A series of n samples is compared with itself moved by every lag up to n / 2. The period is the least lag
-with a clear peak: multiples of it peak as high. Peaks at multiples then make it finer than a step:
+with a clear peak: multiples of it peak as high. Of a short period between two steps only a multiple peaks
+clearly, at 17 steps for 8.5: its parts are then tried. Peaks at multiples make it finer than a step:
 
 | seen       | farthest multiple | period known to about |
 |------------|-------------------|-----------------------|
@@ -30,6 +31,12 @@ PROMINENCE_MIN: Final = np.float32(0.3)
 """How far autocorrelation must have fallen below the peak at some shorter lag: a slope never does."""
 FUNDAMENTAL_RATIO: Final = np.float32(0.85)
 """The least lag whose peak has this share of the highest one is the period, later ones are multiples."""
+PARTS_MAX: Final = 7
+"""One of the first six multiples of any period is within 1/7 of a step of a lag (Dirichlet's theorem) and
+peaks almost in full: where that is the first lag found, the period is at least so large a part of it."""
+PART_SLACK: Final = np.float32(2.5)
+"""A period some share of a step off a lag brings so many onsets a step beside it, and so many ends: a burst
+loses twice what it loses by a step, and half as much again for the chance of few bursts."""
 MISSING_RATIO_MAX: Final = 0.5
 FARTHEST_RATIO: Final = 0.7
 """Multiples are looked at up to this share of what was seen: beyond, too few samples overlap."""
@@ -109,7 +116,25 @@ def _fundamental(likeness: NDArray[np.float32], length: NDArray[np.int64]) -> ND
     highest = height.max(axis=1)
     first = (height >= np.maximum(FUNDAMENTAL_RATIO * highest, LIKENESS_MIN)[:, None]).argmax(axis=1)
     top = _highest_near(likeness, first, np.minimum(first // 4, SEARCH_STEPS_MAX))
-    return np.where(highest > 0, top, 0)
+    return np.where(highest > 0, _divided(likeness, fallen, top), 0)
+
+
+def _divided(
+    likeness: NDArray[np.float32], fallen: NDArray[np.float32], top: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the lag next to the least whole fraction of ``top`` that is a period too, else ``top``."""
+    height = np.minimum(np.take_along_axis(likeness, top[:, None], axis=1)[:, 0], 1)
+    shortest = top
+    for parts in range(2, PARTS_MAX + 1):
+        lag = (2 * top + parts) // (2 * parts)
+        away = np.abs(top / np.float32(parts) - lag)
+        expected = height * (1 - PART_SLACK * away * (1 - likeness[:, 1]))
+        there = np.take_along_axis(likeness, lag[:, None], axis=1)[:, 0]
+        clear = np.take_along_axis(fallen, lag[:, None], axis=1)[:, 0] >= PROMINENCE_MIN
+        least = np.maximum(FUNDAMENTAL_RATIO * expected, LIKENESS_MIN)
+        fits = clear & (lag >= PERIOD_STEPS_MIN) & (there >= least)
+        shortest = np.where(fits, lag, shortest)
+    return shortest
 
 
 def _highest_near(
@@ -131,13 +156,15 @@ def _refined(
     height = np.take_along_axis(likeness, first[:, None], axis=1)[:, 0]
     reach = np.clip((first * SEARCH_RATIO).astype(np.int64), 2, SEARCH_STEPS_MAX)
     reach = np.minimum(reach, first // 4)
+    last = np.minimum(length * FARTHEST_RATIO, likeness.shape[1] - 1).astype(np.int64)
     going = np.ones(first.shape, dtype=np.bool_)
     for multiple in (1 << power for power in range(1, DOUBLINGS_MAX)):
         lag = np.rint(period * multiple).astype(np.int64)
-        going &= lag + reach < np.minimum(length * FARTHEST_RATIO, likeness.shape[1] - 1)
+        going &= lag - reach < last
         if not going.any():
             break
         top = _highest_near(likeness, np.minimum(lag, likeness.shape[1] - 1), reach)
+        going &= top < last  # a peak is one that falls on both sides
         going &= np.take_along_axis(likeness, top[:, None], axis=1)[:, 0] >= height / 2
         period = np.where(going, top / np.float32(multiple), period).astype(np.float32)
     return period

@@ -42,6 +42,8 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     """What went wrong, in sentences, where a figure does not say it."""
+    failures: tuple[str, ...] = ()
+    """Whose figures are missing since they failed, and why."""
 
 
 def machine() -> dict[str, str]:

@@ -7,8 +7,10 @@ what it learned and the histories as they are.
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from tidegate.model.paths import Paths
     from tidegate.model.resources import Resource
     from tidegate.model.trace import Trace
+
+_Came = TypeVar("_Came")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,14 @@ class ForecastResult:
     fans: tuple[Fan, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastFailure:
+    """A run that came to nothing, and why, in a sentence."""
+
+    run: ForecastRun
+    said: str
+
+
 def runs_of(models: Sequence[str], resources: Sequence[Resource]) -> list[ForecastRun]:
     """Return the runs to make, resource by resource."""
     return [ForecastRun(model=model, resource=resource) for resource in resources for model in models]
@@ -101,9 +113,53 @@ def forecast_all(
     seconds are comparable, and no worker has workers of its own that outlive it. A run that is alone may
     use all of them, and on Ray, which has its own, runs follow one another.
     """
+    return _run_all(_one_of_many, trace, runs, settings, processes=processes, progress=progress)
+
+
+def forecast_each(
+    trace: Trace,
+    runs: Sequence[ForecastRun],
+    settings: ForecastSettings,
+    *,
+    processes: int | None = None,
+    progress: Callable[[Sequence[int]], None] = lambda _: None,
+) -> tuple[list[ForecastResult], list[ForecastFailure]]:
+    """Make every run as `forecast_all` does, but let one that fails cost no other: return it apart."""
+    came = _run_all(_one_or_why_not, trace, runs, settings, processes=processes, progress=progress)
+    return (
+        [one for one in came if isinstance(one, ForecastResult)],
+        [one for one in came if isinstance(one, ForecastFailure)],
+    )
+
+
+def _run_all(
+    work: Callable[[tuple[Trace, ForecastSettings], ForecastRun, Callable[[int], None]], _Came],
+    trace: Trace,
+    runs: Sequence[ForecastRun],
+    settings: ForecastSettings,
+    *,
+    processes: int | None,
+    progress: Callable[[Sequence[int]], None],
+) -> list[_Came]:
     alone = len(runs) == 1 or settings.engine == "ray"
     given = replace(settings, processes=processes if alone else 1)
-    return run_all(_one_of_many, (trace, given), runs, processes=1 if alone else processes, progress=progress)
+    return run_all(work, (trace, given), runs, processes=1 if alone else processes, progress=progress)
+
+
+def _one_or_why_not(
+    given: tuple[Trace, ForecastSettings], run: ForecastRun, progress: Callable[[int], None]
+) -> ForecastResult | ForecastFailure:
+    try:
+        return _one_of_many(given, run, progress)
+    except Exception as error:  # noqa: BLE001 - models and their libraries raise anything
+        what = str(error) if isinstance(error, TidegateError) else _where(error)
+        return ForecastFailure(run=run, said=f"model '{run.model}' failed at {run.resource.label}: {what}")
+
+
+def _where(error: Exception) -> str:
+    """Return what was raised and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def _one_of_many(

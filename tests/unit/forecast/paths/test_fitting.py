@@ -74,14 +74,17 @@ def test_ctrl_c_ends_the_workers_too(tmp_path):
     script = tmp_path / "fits.py"
     script.write_text(
         textwrap.dedent("""
+        import os
+        import signal
         import time
         from tidegate.forecast.paths import fitting
 
         def slow(job):
-            print("started", flush=True)
+            os.write(1, b"started\\n")  # in one piece: where print is not buffered, two workers mix
             time.sleep(60)
 
         if __name__ == "__main__":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
             fitting.FEW = 1
             try:
                 fitting.fit_all(slow, list(range(64)), fitting.Workforce(processes=2))

@@ -13,6 +13,7 @@ from tidegate.lab.forecasts.run import (
     ForecastSettings,
     forecast,
     forecast_all,
+    forecast_each,
     origins_in,
     runs_of,
 )
@@ -155,6 +156,15 @@ def test_progress_counts_origins(seen, trace):
 def test_what_is_no_forecast_is_refused(model, said, seen, trace):
     with pytest.raises(TidegateError, match=said):
         run(trace, model)
+
+
+def test_who_fails_is_returned_apart_and_the_others_are_as_without(seen, trace):
+    known, runs = with_known_capacity(trace), runs_of(["silent", "near"], (Resource.CPU,))
+    (near,), (failed,) = forecast_each(known, runs, SETTINGS, processes=1)
+    assert near.run == runs[1]
+    assert near.tally.measures(0) == run(trace, "near").tally.measures(0)
+    assert failed.run == runs[0]
+    assert failed.said.startswith("model 'silent' failed at cpu: model 'silent' left quantiles")
 
 
 @pytest.mark.parametrize(

@@ -38,3 +38,5 @@ class Answer:
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    """Who failed while others went on, and why; each a sentence."""

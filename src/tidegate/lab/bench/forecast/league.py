@@ -13,7 +13,7 @@ from tidegate.app.path_models import path_model
 from tidegate.lab.bench.forecast.asked import Answer
 from tidegate.lab.bench.result import Row, row
 from tidegate.lab.forecasts.intervals import drawn_origins, ratio_interval
-from tidegate.lab.forecasts.run import ForecastSettings, forecast_all, origins_in, runs_of
+from tidegate.lab.forecasts.run import ForecastSettings, forecast_each, origins_in, runs_of
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def check_members(asked: Asked) -> None:
 
 
 def league_answer(trace: Trace, asked: Asked, progress: Callable[[str, int, int], None]) -> Answer:
-    """Run the engine, its members and the peer side by side, and hold it against each.
+    """Run the engine, its members and the peer side by side, and hold it against each that did not fail.
 
     Raises:
         InputError: the engine or every member is not installed, the trace is too short, or nothing was used.
@@ -98,12 +98,14 @@ def league_answer(trace: Trace, asked: Asked, progress: Callable[[str, int, int]
     def told(done: Sequence[int]) -> None:
         progress("models side by side, origins", sum(done), asked.origins * len(runs))
 
-    results = forecast_all(trace, runs, settings, processes=asked.processes, progress=told)
+    results, failed = forecast_each(trace, runs, settings, processes=asked.processes, progress=told)
     fields = list(_fields(results, placed, trace.step_seconds, asked.seed))
-    if not any(ENGINE in field.losses() for field in fields):
+    if not failed and not any(ENGINE in field.losses() for field in fields):
         raise InputError(f"in trace '{trace.name}' nothing was used after any origin; give another trace")
     rows = [*_against_best(fields), *_against_peer(fields), *_coverage(fields), *_everybody(fields)]
-    return Answer(rows=tuple(rows), notes=(*notes, *_best(fields)))
+    return Answer(
+        rows=tuple(rows), notes=(*notes, *_best(fields)), failures=tuple(failure.said for failure in failed)
+    )
 
 
 def _members(asked: Asked) -> tuple[list[str], list[str]]:
@@ -196,9 +198,10 @@ def _interval(name: str, field: _Field, other: str) -> list[Row]:
 def _coverage(fields: Sequence[_Field]) -> list[Row]:
     """Return how far the engine's coverage is off at most, and the coverage itself."""
     worst, each = [], []
+    ours = {field.where: field.measured[ENGINE] for field in fields if ENGINE in field.measured}
     for level, limit in COVERAGE_LIMITS.items():
         name = f"p{round(100 * level)}"
-        reached = {field.where: field.measured[ENGINE].coverage[level] for field in fields}
+        reached = {where: of.coverage[level] for where, of in ours.items()}
         known = {where: value for where, value in reached.items() if value is not None}
         if known:
             off = max(abs(value - level) for value in known.values())

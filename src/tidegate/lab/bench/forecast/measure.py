@@ -47,6 +47,7 @@ def bench_forecast(
         seed=asked.seed,
         rows=tuple(row for answer in answers for row in answer.rows),
         notes=tuple(note for answer in answers for note in answer.notes),
+        failures=tuple(failure for answer in answers for failure in answer.failures),
     )
 
 
