@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tidegate.app.certificates import Authority
 from tidegate.app.certificates.making import LEAF_DAYS
@@ -202,18 +203,16 @@ def test_a_server_takes_renewed_certificates_and_a_new_authority_without_a_resta
     served(ask)
 
 
-def test_a_server_goes_on_with_what_it_had_where_what_is_new_can_not_be_used(
-    served, clock, authority, capsys
-):
+def test_a_server_goes_on_with_what_it_had_where_what_is_new_can_not_be_used(served, clock, authority):
     ann = authority.issue(Role.OPERATOR, "ann")
 
     async def ask(address):
         (authority.folder / "issued/device/card-a/identity.pem").write_text("half a fi")
         await asking(ann, clock)(address)
 
-    served(ask)
-    said = capsys.readouterr()
-    assert "new certificates are not used" in said.out + said.err
+    with capture_logs() as told:
+        served(ask)
+    assert "new certificates are not used" in {one["event"] for one in told}
 
 
 # --- The folder --------------------------------------------------------------------------------------

@@ -115,11 +115,12 @@ def test_a_limit_below_what_is_in_use_stays_what_it_was(cards, tmp_path):
 def test_a_program_starts_inside_with_nothing_of_ours(cards, tmp_path):
     runtime = cards()
     spec = ApplicationSpec(
-        command=("sh", "-c", "cat /proc/self/cgroup; env; ls -l /proc/self/fd; pwd; exec sleep 60"),
+        command=("sh", "-c", "cat /proc/self/cgroup; env; ls -l /proc/self/fd; echo whole; exec sleep 60"),
         environment={"COLOUR": "blue"},
     )
     runtime.start("web", spec, epoch=0, standby=False)
-    text = eventually(lambda: (said := log_of(tmp_path, "web")).endswith("applications/web\n") and said)
+    text = eventually(lambda: (said := log_of(tmp_path, "web")).endswith("whole\n") and said)
+    assert f"PWD={tmp_path}" in text
     lines = [line for line in text.splitlines() if line.endswith("/web") and ":" in line]
     assert len(lines) == len(runtime._groups.members_files("web"))
     names = {line.partition("=")[0] for line in text.splitlines() if "=" in line and ":name=" not in line}
