@@ -11,6 +11,7 @@ from tidegate.cli import (
     certs,
     doctor,
     explain,
+    fleet,
     forecast,
     judge,
     league,
@@ -50,6 +51,7 @@ app.command("release")(release.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.command("agent")(agent.command)
+app.command("fleet")(fleet.command)
 app.add_typer(trace.app, name="trace")
 app.add_typer(certs.certs_app, name="certs")
 app.command("train")(train.command)
