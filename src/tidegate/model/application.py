@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads it when it runs
 from dataclasses import dataclass, field, fields
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tidegate.model.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """What cards and applications may be called: safe as a file's and a cgroup's name, and in a resource name."""
