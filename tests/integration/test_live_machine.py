@@ -19,8 +19,8 @@ from tidegate.app.registry import LIVE, PLAIN_MODEL, Settings, policy
 from tidegate.app.stopwatch import StageTimer
 from tidegate.app.threads import one_blas_thread
 from tidegate.app.wiring import LOCAL_LIMITS, WITHOUT_FORECAST, guards, in_company
-from tidegate.drivers.local.hierarchy import find_hierarchy
-from tidegate.drivers.local.limits import read_limits
+from tidegate.drivers.cgroups.hierarchy import find_hierarchy
+from tidegate.drivers.cgroups.limits import read_limits
 from tidegate.drivers.local.server import release
 from tidegate.drivers.simulated.fleet import SimulatedFleet
 from tidegate.journal.changes import Change

@@ -1,4 +1,4 @@
-"""The public conformance kit: what every forecaster, planner and driver is held to, ours and yours.
+"""The public conformance kit: what forecasters, planners, drivers and runtimes are held to, ours and yours.
 
 ```python
 from tidegate.testing import check_forecaster
@@ -17,6 +17,7 @@ def test_my_forecaster_keeps(check):
 
 from __future__ import annotations
 
+from tidegate.testing.check_card_runtime import card_runtime_checks, check_card_runtime
 from tidegate.testing.check_driver import Driver, check_driver, driver_checks
 from tidegate.testing.check_forecaster import check_forecaster, forecaster_checks
 from tidegate.testing.check_path_forecaster import check_path_forecaster, path_forecaster_checks
@@ -34,6 +35,8 @@ __all__ = [
     "FakeRuntime",
     "ManualClock",
     "ScriptedTelemetry",
+    "card_runtime_checks",
+    "check_card_runtime",
     "check_driver",
     "check_forecaster",
     "check_path_forecaster",

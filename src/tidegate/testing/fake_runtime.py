@@ -37,7 +37,7 @@ class FakeProgram:
     standby: bool
     held: Amounts
     state: bytes = b""
-    """What it hands out: a test's to set."""
+    """What it hands out: its name at first, and a test's to set."""
     serving: bool = True
     moved_to: tuple[str, ...] = ()
     """Where its clients are sent since it handed its state out."""
@@ -141,7 +141,13 @@ class FakeRuntime:
             raise InputError(f"application {name} can't wait for a state: it does not hand off")
         now = self._clock.now_seconds()
         program = FakeProgram(
-            spec=spec, epoch=epoch, standby=standby, held=Amounts(), serving=not standby, at_seconds=now
+            state=name.encode(),
+            spec=spec,
+            epoch=epoch,
+            standby=standby,
+            held=Amounts(),
+            serving=not standby,
+            at_seconds=now,
         )
         program.held = self._limited(spec.amounts, program)
         self._programs[name] = program
@@ -157,7 +163,7 @@ class FakeRuntime:
         _raise_after(broken)
 
     def adjust(self, name: str, wanted: Amounts) -> Amounts:
-        """Set limits; memory in use stays, so less than that is not held.
+        """Set limits; a memory limit below what is in use is not set, and the one there was stays.
 
         Raises:
             InputError: nobody has that name.
@@ -244,8 +250,8 @@ class FakeRuntime:
     def _limited(self, wanted: Amounts, program: FakeProgram) -> Amounts:
         """Return what is held once ``wanted`` was asked for."""
         known = {name: amount for name, amount in wanted.known().items() if name in self._limits}
-        if "memory_bytes" in known:
-            known["memory_bytes"] = max(int(known["memory_bytes"]), program.memory_bytes)
+        if known.get("memory_bytes", math.inf) < program.memory_bytes:
+            del known["memory_bytes"]  # what is in use is not taken away
         return Amounts(**program.held.known() | known)  # type: ignore[arg-type] # names and types are the fields'
 
     @staticmethod

@@ -39,8 +39,9 @@ def test_what_is_used_grows_with_the_clock_up_to_what_is_held(runtime, clock):
 def test_memory_in_use_is_not_taken_away(runtime):
     runtime.start("web", SPEC, epoch=0, standby=False)
     runtime.program("web").memory_bytes = 5 << 20
-    assert runtime.adjust("web", Amounts(memory_bytes=1 << 20)).memory_bytes == 5 << 20
-    assert runtime.found()[0].held == Amounts(cpu_cores=0.5, memory_bytes=5 << 20)
+    assert runtime.adjust("web", Amounts(memory_bytes=1 << 20)).memory_bytes == 1 << 26
+    assert runtime.adjust("web", Amounts(memory_bytes=6 << 20)).memory_bytes == 6 << 20
+    assert runtime.found()[0].held == Amounts(cpu_cores=0.5, memory_bytes=6 << 20)
 
 
 def test_a_state_goes_from_one_card_to_another(runtime, clock):

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tidegate.drivers.local.kernel_files import write_text
-from tidegate.drivers.local.ledger import ENTRIES_MAX, Change, Ledger
-from tidegate.drivers.local.limits import (
+from tidegate.drivers.cgroups.kernel_files import write_text
+from tidegate.drivers.cgroups.limits import (
     QUOTA_MICROSECONDS_MIN,
     Setting,
     read_cpu_setting,
     read_memory_setting,
     working_set_bytes,
 )
+from tidegate.drivers.local.ledger import ENTRIES_MAX, Change, Ledger
 from tidegate.model.outcome import Phase
 from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tidegate.drivers.local.hierarchy import Hierarchy
+    from tidegate.drivers.cgroups.hierarchy import Hierarchy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

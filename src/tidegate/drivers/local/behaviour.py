@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tidegate.drivers.local.counters import PRESSURES, Amount, Total
+from tidegate.drivers.cgroups.counters import PRESSURES, Amount, Total
 from tidegate.drivers.local.machine import pressure_average
 
 if TYPE_CHECKING:

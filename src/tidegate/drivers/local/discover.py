@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from tidegate.drivers.local.hierarchy import Mount
-from tidegate.drivers.local.kernel_files import read_text
+from tidegate.drivers.cgroups.hierarchy import Mount
+from tidegate.drivers.cgroups.kernel_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tidegate.drivers.local.hierarchy import Hierarchy
+    from tidegate.drivers.cgroups.hierarchy import Hierarchy
 
 FOLDERS_MAX: Final = 8192
 """Cgroups looked at in one search; the rest of a larger tree is left out."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tidegate.drivers.local.counters import Amount, Total
+from tidegate.drivers.cgroups.counters import Amount, Total
 from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, SHARES, Places, Roster
 from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.drivers.cgroups.limits import Limits
     from tidegate.drivers.local.acting import Limiter
-    from tidegate.drivers.local.limits import Limits
     from tidegate.drivers.local.machine import Machine
 
 FLOORS: Final = {Resource.CPU: 0.05, Resource.MEMORY: 64 * 2.0**20}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tidegate.drivers.local.kernel_files import read_text
+from tidegate.drivers.cgroups.kernel_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

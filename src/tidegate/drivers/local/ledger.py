@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from tidegate.drivers.local.kernel_files import read_text, write_text
-from tidegate.drivers.local.limits import SETTINGS
+from tidegate.drivers.cgroups.kernel_files import read_text, write_text
+from tidegate.drivers.cgroups.limits import SETTINGS
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tidegate.drivers.local.counters import PRESSURES, Amount, Total, pressure_row
-from tidegate.drivers.local.kernel_files import read_text
+from tidegate.drivers.cgroups.counters import PRESSURES, Amount, Total, pressure_row
+from tidegate.drivers.cgroups.kernel_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

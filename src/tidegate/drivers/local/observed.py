@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tidegate.drivers.cgroups.counters import Amount
+from tidegate.drivers.cgroups.limits import NO_LIMITS
 from tidegate.drivers.local.cgroups import above, read_cgroups
-from tidegate.drivers.local.counters import Amount
 from tidegate.drivers.local.discover import find_cgroups, matches
 from tidegate.drivers.local.gpu import by_cgroup
-from tidegate.drivers.local.limits import NO_LIMITS
 from tidegate.drivers.local.processes import sample_of
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tidegate.drivers.local.counters import Sample
+    from tidegate.drivers.cgroups.counters import Sample
+    from tidegate.drivers.cgroups.hierarchy import Hierarchy
+    from tidegate.drivers.cgroups.limits import Limits
     from tidegate.drivers.local.discover import Cgroup
-    from tidegate.drivers.local.hierarchy import Hierarchy
-    from tidegate.drivers.local.limits import Limits
     from tidegate.drivers.local.processes import Process, ProcessGroups
 
 

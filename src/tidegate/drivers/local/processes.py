@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import psutil
 
-from tidegate.drivers.local.counters import Amount, Sample, Total, columns
+from tidegate.drivers.cgroups.counters import Amount, Sample, Total, columns
+from tidegate.drivers.cgroups.kernel_files import read_text
 from tidegate.drivers.local.discover import identifier
-from tidegate.drivers.local.kernel_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

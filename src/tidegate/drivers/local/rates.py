@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.drivers.local.counters import Total
+from tidegate.drivers.cgroups.counters import Total
 from tidegate.model.roster import realigned, source_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tidegate.drivers.local.counters import Sample
+    from tidegate.drivers.cgroups.counters import Sample
 
 
 def rates(before: Sample | None, now: Sample) -> NDArray[np.float64]:

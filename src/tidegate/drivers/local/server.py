@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from tidegate.drivers.cgroups.hierarchy import find_hierarchy
 from tidegate.drivers.local.acting import Done, LimitSetter, Untouched, Wish
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.drivers.local.discover import matches
-from tidegate.drivers.local.hierarchy import find_hierarchy
 from tidegate.drivers.local.largest import WORKLOADS_MAX
 from tidegate.drivers.local.ledger import LEDGER_PATH, Ledger, Released, boot_identifier
 from tidegate.drivers.local.ledger import release as release_ledger
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.drivers.cgroups.hierarchy import Hierarchy
     from tidegate.drivers.local.acting import Limiter
     from tidegate.drivers.local.behaviour import Behaviour
-    from tidegate.drivers.local.hierarchy import Hierarchy
     from tidegate.drivers.local.view import Seen
     from tidegate.model.plan import Actions
     from tidegate.ports import Actuator, Clock, TelemetrySource

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tidegate.drivers.local.behaviour import Behaviour, behaviour_of, machine_behaviour
-from tidegate.drivers.local.counters import (
+from tidegate.drivers.cgroups.counters import (
     STALLED_AMOUNTS,
     STALLED_TOTALS,
     Amount,
@@ -17,6 +16,7 @@ from tidegate.drivers.local.counters import (
     Total,
     columns,
 )
+from tidegate.drivers.local.behaviour import Behaviour, behaviour_of, machine_behaviour
 from tidegate.drivers.local.frames import (
     Frames,
     frames_of,
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.drivers.cgroups.hierarchy import Hierarchy
     from tidegate.drivers.local.acting import Limiter
-    from tidegate.drivers.local.hierarchy import Hierarchy
     from tidegate.drivers.local.machine import Machine
     from tidegate.drivers.local.outside import Outside
     from tidegate.model.roster import Places, Roster

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Final, Self
 
-from tidegate.drivers.local.hierarchy import find_hierarchy
+from tidegate.drivers.cgroups.hierarchy import find_hierarchy
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:

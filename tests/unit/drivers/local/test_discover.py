@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from tidegate.drivers.cgroups.hierarchy import find_hierarchy
 from tidegate.drivers.local.discover import find_cgroups, identifier, matches
-from tidegate.drivers.local.hierarchy import find_hierarchy
 
 
 def found(fake, *chosen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidegate.drivers.local.hierarchy import Hierarchy, Mount, find_hierarchy
+from tidegate.drivers.cgroups.hierarchy import Hierarchy, Mount, find_hierarchy
 
 
 def mounted(tmp_path, lines, controllers=None):

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
+from tidegate.drivers.cgroups.hierarchy import find_hierarchy
 from tidegate.drivers.local import acting, ledger
 from tidegate.drivers.local.acting import LimitSetter, Wish
-from tidegate.drivers.local.hierarchy import find_hierarchy
 from tidegate.drivers.local.ledger import Change, Ledger, Released, release
 from tidegate.model.errors import InputError, TidegateError
 from tidegate.model.outcome import Phase

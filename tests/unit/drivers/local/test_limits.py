@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.drivers.local.hierarchy import find_hierarchy
-from tidegate.drivers.local.limits import (
+from tidegate.drivers.cgroups.hierarchy import find_hierarchy
+from tidegate.drivers.cgroups.limits import (
     PAGE_BYTES,
     QUOTA_MICROSECONDS_MIN,
     Setting,

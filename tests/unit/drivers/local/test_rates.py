@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tidegate.drivers.local.counters import Sample, Total
+from tidegate.drivers.cgroups.counters import Sample, Total
 from tidegate.drivers.local.largest import Largest
 from tidegate.drivers.local.rates import folded, rates
 

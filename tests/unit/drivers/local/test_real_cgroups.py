@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tidegate.drivers.local.hierarchy import find_hierarchy
-from tidegate.drivers.local.limits import read_limits
+from tidegate.drivers.cgroups.hierarchy import find_hierarchy
+from tidegate.drivers.cgroups.limits import read_limits
 from tidegate.drivers.local.outside import Outside
 from tidegate.drivers.local.server import LocalServer, release
 from tidegate.lab.bench.load import Bursts, Leak, LoadCgroup

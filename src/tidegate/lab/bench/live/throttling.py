@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.app.machine import Machine, MachineOptions, running
-from tidegate.drivers.local.hierarchy import find_hierarchy
+from tidegate.drivers.cgroups.hierarchy import find_hierarchy
 from tidegate.journal.sql.opening import location
 from tidegate.lab.bench.load import Bursts, Leak, LoadCgroup
 from tidegate.lab.bench.result import Row, row

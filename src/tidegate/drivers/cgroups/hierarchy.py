@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tidegate.drivers.local.kernel_files import read_text
+from tidegate.drivers.cgroups.kernel_files import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,9 @@ class Hierarchy:
     usage: Mount | None = None
     memory: Mount | None = None
     disk: Mount | None = None
+    pids: Mount | None = None
+    freezer: Mount | None = None
+    """Of version 1: in version 2 every cgroup can be frozen."""
     pressure: Mount | None = None
 
     @property
@@ -71,6 +74,8 @@ def find_hierarchy(root: Path) -> Hierarchy:
         usage=version_1.get("cpuacct") or offered.get("cpu"),
         memory=version_1.get("memory") or offered.get("memory"),
         disk=version_1.get("blkio") or offered.get("io"),
+        pids=version_1.get("pids") or offered.get("pids"),
+        freezer=version_1.get("freezer"),
         pressure=version_2,
     )
 

@@ -1,4 +1,4 @@
-"""The two settings of a cgroup that Tidegate changes: CPU quota and soft memory limit.
+"""The two settings of a cgroup that Tidegate changes for its owner: CPU quota and soft memory limit.
 
 Nothing here writes. A setting is kept as the kernel's own text, so that what is put back is what was there.
 """
@@ -10,11 +10,11 @@ import mmap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tidegate.drivers.local.kernel_files import keyed, number, read_text
+from tidegate.drivers.cgroups.kernel_files import keyed, number, read_text
 from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
-    from tidegate.drivers.local.hierarchy import Hierarchy
+    from tidegate.drivers.cgroups.hierarchy import Hierarchy
 
 QUOTA_MICROSECONDS_MIN: Final = 1000
 """The kernel refuses a smaller quota."""
@@ -27,7 +27,7 @@ NO_LIMIT_BYTES: Final = 1 << 62
 FLOAT32_RATIO: Final = 1e-6
 """Amounts arrive as float32: 0.1 cores are 10000.0001 us of quota, and that is meant as 10000."""
 SETTINGS: Final = ("cpu.cfs_quota_us", "cpu.max", "memory.soft_limit_in_bytes", "memory.high")
-"""Every file that is ever written."""
+"""Every file that is written of cgroups that are not ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Limits:
     cpu: Setting | None
     memory: Setting | None
     memory_bytes_max: float
-    """The hard limit, which Tidegate never sets; infinite where there is none."""
+    """The hard limit; infinite where there is none."""
 
     def of(self, resource: Resource) -> Setting | None:
         """Return the setting for a resource that can be granted, None for the others."""

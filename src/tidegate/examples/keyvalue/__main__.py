@@ -1,0 +1,55 @@
+"""Serves, or loads who serves."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from tidegate.examples.keyvalue.load import Load, run
+from tidegate.examples.keyvalue.service import serve
+
+
+def main() -> int:
+    """Do what the arguments say; 1 where a request or an acknowledged write was lost."""
+    parser = argparse.ArgumentParser(prog="python -m tidegate.examples.keyvalue", description=__doc__)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    serving = kinds.add_parser("serve", help="answer PING, GET, SET and DEL")
+    serving.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - a card's service
+    serving.add_argument("--port", type=int, required=True)
+    serving.add_argument("--work", type=float, default=0.0, help="CPU seconds that each request costs")
+    loading = kinds.add_parser("load", help="use a service, follow it, and tell what came of it")
+    loading.add_argument("--at", required=True, help="HOST:PORT, where it is at first")
+    loading.add_argument("--seconds", type=float, default=10.0)
+    loading.add_argument("--clients", type=int, default=4)
+    loading.add_argument("--rate", type=float, default=0.0, help="requests a second; 0: as many as can be")
+    loading.add_argument("--patience", type=float, default=30.0, help="seconds after which a request is lost")
+    given = parser.parse_args()
+    if given.kind == "serve":
+        asyncio.run(
+            serve(
+                given.host,
+                given.port,
+                work_seconds=given.work,
+                control=os.environ.get("TIDEGATE_CONTROL"),
+                standby=os.environ.get("TIDEGATE_STANDBY") == "1",
+            )
+        )
+        return 0
+    load = Load(
+        at=given.at,
+        seconds=given.seconds,
+        clients=given.clients,
+        requests_per_second=given.rate,
+        patience_seconds=given.patience,
+    )
+    found = asyncio.run(run(load))
+    sys.stdout.write(json.dumps(asdict(found)) + "\n")
+    return 1 if found.lost or found.acknowledged_writes_missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
