@@ -92,6 +92,7 @@ class Tending:
             one is not None
             and one.runs
             and running.epoch == one.epoch
+            and running.held == one.held
             and not differing(one.amounts, running.held).known()
             and running.standby == (one.wanted is ApplicationState.STANDBY)
         )

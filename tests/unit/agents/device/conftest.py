@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from dataclasses import dataclass, field, replace
 
 import pytest
+import sqlalchemy as sa
 
+from tidegate.agents.device import tables
 from tidegate.agents.device.card import SECOND, Card
 from tidegate.agents.device.lifecycle import Lifecycle
 from tidegate.agents.device.moves import Moves
@@ -15,7 +18,6 @@ from tidegate.agents.device.sizing import Sizing
 from tidegate.agents.device.store import Store
 from tidegate.agents.device.taking_in import TakingIn
 from tidegate.agents.device.tending import Tending
-from tidegate.journal.sql.opening import sqlite_engine
 from tidegate.model.application import Amounts, ApplicationSpec
 from tidegate.model.refusals import Because, Refusal
 from tidegate.testing import ManualClock
@@ -90,39 +92,62 @@ def clock():
     return ManualClock(1_700_000_000)
 
 
-@pytest.fixture
-def memory_engine(monkeypatch):
-    """Makes engines on databases in memory that are as those on files."""
-    import sqlalchemy as sa
+@pytest.fixture(scope="session")
+def engine_in_memory():
+    """Makes engines on databases in memory, which are as those on files but for their speed."""
+    engines = []
+
+    def connect():
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
+        connection.isolation_level = None
+        return connection
 
     def make():
-        def connect():
-            import sqlite3
-
-            connection = sqlite3.connect(":memory:", check_same_thread=False)
-            connection.isolation_level = None
-            return connection
-
         engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.StaticPool)
         sa.event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
         engines.append(engine)
         return engine
 
-    engines = []
     yield make
     for engine in engines:
         engine.dispose()
 
 
-@pytest.fixture
-def stage(clock, memory_engine):
-    return Stage(memory_engine(), clock, FakeRuntime(clock))
+@pytest.fixture(scope="session")
+def emptied():
+    """Empties a store."""
+
+    def empty(engine):
+        Store(engine)
+        with engine.begin() as connection:
+            for table in tables.metadata.sorted_tables:
+                connection.execute(sa.delete(table))
+        return engine
+
+    return empty
+
+
+@pytest.fixture(scope="session")
+def fresh_stage(engine_in_memory, emptied):
+    """Makes one card after the other, each as new."""
+    engine = engine_in_memory()
+
+    def make():
+        clock = ManualClock(1_700_000_000)
+        return Stage(emptied(engine), clock, FakeRuntime(clock))
+
+    return make
 
 
 @pytest.fixture
-def stage_of(clock, memory_engine):
+def stage(clock, engine_in_memory):
+    return Stage(engine_in_memory(), clock, FakeRuntime(clock))
+
+
+@pytest.fixture
+def stage_of(clock, engine_in_memory):
     def make(name="card-a", **changes):
-        return replace(Stage(memory_engine(), clock, FakeRuntime(clock), name=name), **changes)
+        return replace(Stage(engine_in_memory(), clock, FakeRuntime(clock), name=name), **changes)
 
     return make
 
@@ -130,10 +155,3 @@ def stage_of(clock, memory_engine):
 @pytest.fixture
 def spec():
     return SPEC
-
-
-@pytest.fixture
-def on_disk(tmp_path):
-    engine = sqlite_engine(tmp_path / "card.sqlite")
-    yield engine
-    engine.dispose()
