@@ -21,8 +21,8 @@ PACKAGE: Final = re.compile(r"\btidegate(?=[./_]card\b)")
 """In import lines: the package of the protocol, or its folder."""
 
 
-def main() -> int:
-    """Generate, and return protoc's exit code."""
+def main(out: Path = OUT) -> int:
+    """Generate into a folder, and return protoc's exit code."""
     sources = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         outs = [f"--{kind}_out={folder}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
@@ -30,7 +30,7 @@ def main() -> int:
         code = int(protoc.main(["protoc", f"-I{PROTO}", f"-I{common}", *outs, "--mypy_opt=quiet", *sources]))
         if code == 0:
             for made in sorted(Path(folder).rglob("*.py*")):
-                target = OUT / made.relative_to(Path(folder) / "tidegate")
+                target = out / made.relative_to(Path(folder) / "tidegate")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(_moved(made.read_text(encoding="utf-8")), encoding="utf-8")
     return code

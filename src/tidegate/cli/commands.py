@@ -7,6 +7,7 @@ import typer
 from tidegate.cli import (
     autonomy,
     bench,
+    certs,
     doctor,
     explain,
     forecast,
@@ -48,6 +49,7 @@ app.command("release")(release.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.add_typer(trace.app, name="trace")
+app.add_typer(certs.certs_app, name="certs")
 app.command("train")(train.command)
 models.models_app.command("judge")(judge.command)
 app.add_typer(models.models_app, name="models")

@@ -41,6 +41,7 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 """Where a status's details travel, by the convention of gRPC."""
 MESSAGE_CHARACTERS_MAX: Final = 1024
 """Of a refusal's sentence; it travels in a header, which may have 8 KiB in all."""
+NOT_OFFERED: Final = "this program does not offer that call; see that it is the right one"
 UNEXPECTED: Final = "something failed that should not have; the program's log says what"
 
 
@@ -52,12 +53,14 @@ def status_of(error: Exception) -> status_pb2.Status:
         return _status(Because.INVALID, str(error))
     if isinstance(error, TidegateError):
         return _status(Because.NOT_NOW, str(error))
+    if isinstance(error, NotImplementedError):  # as generated services raise it for what nobody wrote
+        return _status(Because.UNSUPPORTED, NOT_OFFERED)
     return _status(Because.BROKEN, UNEXPECTED)
 
 
 def is_expected(error: Exception) -> bool:
-    """Return whether an error is for people: others are logged where they are caught."""
-    return isinstance(error, TidegateError)
+    """Return whether an error is for whoever asked: others are logged where they are caught."""
+    return isinstance(error, TidegateError | NotImplementedError)
 
 
 @contextmanager
@@ -82,7 +85,8 @@ def refusal_of(error: grpc.RpcError, address: str) -> Refusal:
     info = _info(error)
     limit = info.metadata.get("limit")
     if info.reason == "" and because in _OF_TRANSPORT:
-        sentence = _OF_TRANSPORT[because].format(address=address, said=said)
+        meant = next((sentence for sign, sentence in _OF_TLS.items() if sign in said), _OF_TRANSPORT[because])
+        sentence = meant.format(address=address, said=said)
     else:
         sentence = f"{address} refuses: {said or because.value}"
     return refusal(
@@ -90,6 +94,13 @@ def refusal_of(error: grpc.RpcError, address: str) -> Refusal:
     )
 
 
+_OF_TLS: Final = {
+    "Hostname Verification": "somebody else answers at {address}: its certificate names another role or "
+    "name than was expected; see that the address is right",
+    "CERTIFICATE_VERIFY_FAILED": "the certificate shown at {address} is not believed: it has expired, or is "
+    "of an authority that ca.pem does not hold; see 'tidegate certs show' on both sides",
+}
+"""Parts of what gRPC says where a handshake fails, and what they mean; anything else is quoted."""
 _OF_TRANSPORT: Final = {
     Because.UNREACHABLE: "nobody answers at {address} ({said}); see that it runs, and that the "
     "certificates of both fit ('tidegate certs show')",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -60,8 +60,11 @@ class Guard(grpc.aio.ServerInterceptor):
         if inspect.isasyncgenfunction(behaviour):
 
             async def streaming(request: object, context: Context) -> AsyncIterator[Any]:
-                async with self._answering(method, context):
-                    async for response in behaviour(read(request), context):
+                async with (
+                    self._answering(method, context),
+                    aclosing(behaviour(read(request), context)) as responses,
+                ):
+                    async for response in responses:
                         yield response
 
             return streaming

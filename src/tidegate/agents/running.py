@@ -1,0 +1,72 @@
+"""Runs a program's one coroutine until it ends or is asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+
+def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run to the end and return the exit code; 0 where SIGTERM ended it, on uvloop where that is installed.
+
+    Either cancels the coroutine, which cleans up in its `finally`; a second Ctrl-C does not wait for that.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended it.
+
+    """
+    log_to_stderr()
+    # gRPC's core writes to stderr what callers are told anyway, a handshake that failed among it.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_until_terminated(main))
+
+
+def log_to_stderr() -> None:
+    """Have what is logged written to stderr, a line each, without the values of variables in tracebacks."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+async def _until_terminated(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    task = asyncio.current_task()
+    asked = asyncio.Event()
+
+    def terminate() -> None:
+        asked.set()
+        if task is not None:
+            task.cancel()
+
+    with suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await main()
+    except asyncio.CancelledError:
+        if asked.is_set():
+            return 0
+        raise
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
