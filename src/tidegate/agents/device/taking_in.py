@@ -1,57 +1,163 @@
-"""What a connection may cost: sizes, counts and times, the same on both ends."""
+"""The card that an application moves to: it keeps a standby, takes the state in, and owns it from then on."""
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Of one message, either way."""
-METADATA_BYTES_MAX: Final = 8 * 1024
-"""Of all headers of a call; above twice as much the connection itself refuses."""
-STREAMS_MAX: Final = 100
-"""Calls at once over one connection."""
-CALLS_MAX: Final = 1000
-"""Calls at once of one server, over all connections."""
-KEEPALIVE_MILLISECONDS: Final = 1000
-"""How often an idle connection is asked whether it lives."""
-KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 5000
-"""How long it may take to say so: what an agent waits before it counts its card as gone (design note 7)."""
-HANDSHAKE_MILLISECONDS: Final = 5000
-"""How long a connection may take to say who it is."""
-RECONNECT_MIN_MILLISECONDS: Final = 200
-RECONNECT_MAX_MILLISECONDS: Final = 5000
-CALL_SECONDS: Final = 10.0
-"""How long a call waits for its answer unless the caller says otherwise."""
-TRANSFER_SECONDS: Final = 600.0
-"""The same where the request is a stream, as of an application's state."""
-STREAM_SECONDS: Final = 86_400.0
-"""The same where the answer is a stream: who listens asks again each day, with certificates of that day."""
-GRACE_SECONDS: Final = 5.0
-"""How long calls may go on once a server is to end."""
+from tidegate.agents.device.lifecycle import GRACE_SECONDS, end, run
+from tidegate.agents.device.records import Gone
+from tidegate.model.application import ApplicationState
+from tidegate.model.errors import TidegateError
+from tidegate.model.refusals import Because, Refusal
 
-Options = tuple[tuple[str, int], ...]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-BOTH_ENDS: Final[Options] = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
-    ("grpc.absolute_max_metadata_size", 2 * METADATA_BYTES_MAX),
-    ("grpc.keepalive_time_ms", KEEPALIVE_MILLISECONDS),
-    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),  # keepalive goes on while nothing else is said
-)
-SERVER: Final[Options] = (
-    *BOTH_ENDS,
-    ("grpc.max_concurrent_streams", STREAMS_MAX),
-    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MILLISECONDS // 2),
-    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
-    ("grpc.so_reuseport", 0),  # else a second server would take half of the calls in silence
-)
-CLIENT: Final[Options] = (
-    *BOTH_ENDS,
-    ("grpc.initial_reconnect_backoff_ms", RECONNECT_MIN_MILLISECONDS),
-    ("grpc.min_reconnect_backoff_ms", RECONNECT_MIN_MILLISECONDS),
-    ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MILLISECONDS),
-    ("grpc.enable_http_proxy", 0),  # servers and cards are near, and no proxy's business
-)
+    from tidegate.agents.device.card import Card
+    from tidegate.agents.device.records import Application
+
+    State = Iterable[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TakingIn:
+    """What another card can ask once its application waits here."""
+
+    card: Card
+
+    def activate(
+        self,
+        name: str,
+        *,
+        epoch: int,
+        state: State = (),
+        state_bytes: int = 0,
+        afresh: bool = False,
+        asked_by: str | None = None,
+    ) -> int:
+        """Take a state in and serve; done once for each epoch. Return the nanoseconds that took.
+
+        ``asked_by`` is the card that asks, None where nobody checks. Before its program gets the state it is
+        written down that it may serve, since nobody can tell after a crash in between: from there on it can't
+        be withdrawn. The line that it runs is the one with which its owner changes.
+
+        Raises:
+            Refusal: it does not wait here with that epoch, or could not take the state in.
+
+        """
+        card = self.card
+        with card.alone(name):
+            with card.lock:
+                if card.epochs_of(name).served >= epoch:
+                    return 0
+                one = card.application(name)
+                self._require_waiting(one, epoch, asked_by)
+                settings, one = card.renewed(replace(one, taking=True))
+                card.write(settings, one)
+            began = card.now()
+            try:
+                self._serve(one, state, state_bytes, afresh=afresh)
+            except TidegateError as error:
+                if not self._serves_all_the_same(one):
+                    raise Refusal(
+                        Because.BROKEN, f"application {name} does not take its state in: {error}"
+                    ) from error
+            with card.lock:
+                one = card.application(name)
+                seen = card.epochs_of(name)
+                running = replace(one, wanted=ApplicationState.RUNNING, taking=False, owner="")
+                settings, running = card.renewed(running)
+                card.write(settings, running, replace(seen, served=epoch))
+            return max(card.now() - began, 0)
+
+    def withdraw(self, name: str, *, epoch: int, asked_by: str | None = None) -> None:
+        """Drop a standby, and take that epoch in never again.
+
+        Raises:
+            Refusal: it may serve here with that epoch.
+
+        """
+        card = self.card
+        with card.alone(name):
+            with card.lock:
+                seen = card.epochs_of(name)
+                one = card.applications.get(name)
+                here = one is not None and one.epoch == epoch
+                if seen.served >= epoch or (here and one is not None and one.taking):
+                    raise Refusal(
+                        Because.NOT_NOW,
+                        f"application {name} serves on card {card.name} with epoch {epoch}, or is about to; "
+                        "it can't be withdrawn",
+                    )
+                if here and one is not None:
+                    self._require_owner(one, asked_by)
+                closed = replace(
+                    seen,
+                    epoch=max(seen.epoch, epoch),
+                    closed=max(seen.closed, epoch),
+                    at_nanoseconds=card.now(),
+                )
+                if not here or one is None:
+                    card.write(closed)
+                    return
+                settings, _ = card.renewed(one)
+                card.write(settings, closed, Gone(application=name))
+            end(card, name, 0.0, told=False)
+
+    def _require_waiting(self, one: Application, epoch: int, asked_by: str | None) -> None:
+        if one.epoch != epoch or one.wanted is not ApplicationState.STANDBY:
+            raise Refusal(
+                Because.NOT_NOW,
+                f"application {one.name} on card {self.card.name} is {one.state.name.lower()} with epoch "
+                f"{one.epoch}; nothing waits here with epoch {epoch}",
+                field="header.epoch",
+                limit=one.epoch,
+            )
+        self._require_owner(one, asked_by)
+
+    def _require_owner(self, one: Application, asked_by: str | None) -> None:
+        if asked_by is not None and asked_by != one.owner:
+            raise Refusal(
+                Because.NOT_ALLOWED,
+                f"application {one.name} comes from card {one.owner}; only that card may hand its state "
+                f"over, not {asked_by}",
+            )
+
+    def _serve(self, one: Application, state: State, state_bytes: int, *, afresh: bool) -> None:
+        card = self.card
+        if not one.spec.hands_off or afresh:
+            # Asked again after it had begun to serve: it goes on as it is.
+            running = {found.name: found for found in card.runtime.found()}.get(one.name)
+            if running is not None and running.standby:
+                card.runtime.stop(one.name, grace_seconds=0.0)
+                running = None
+            if running is None:
+                spec = replace(one.spec, amounts=one.amounts)
+                card.runtime.start(one.name, spec, epoch=one.epoch, standby=False)
+            return
+        card.runtime.import_state(one.name, state, state_bytes=state_bytes)
+
+    def _serves_all_the_same(self, one: Application) -> bool:
+        """Find out what became of a failure: it serves, or else a new program of it waits as before.
+
+        Where neither is sure it stays written down that it may serve, and the state has to come again.
+        """
+        card = self.card
+        try:
+            running = {found.name: found for found in card.runtime.found()}.get(one.name)
+            if running is not None and not running.standby:
+                return True
+            # It may have taken the state in all the same, and just not said so.
+            card.runtime.stop(one.name, grace_seconds=GRACE_SECONDS)
+        except TidegateError:
+            return False
+        with card.lock:
+            settings, waiting = card.renewed(replace(one, taking=False))
+            card.write(settings, waiting)
+        if waiting.runs:
+            run(card, waiting)
+        return False
+
+
+__all__ = ["TakingIn"]
