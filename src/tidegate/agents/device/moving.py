@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = frozenset({Because.UNREACHABLE, Because.TOO_LATE})
 """Refusals after which nobody knows whether it was done."""
+SETTLED: Final = frozenset(
+    {Because.NOT_NOW, Because.NOT_FOUND, Because.NOT_ALLOWED, Because.INVALID, Because.UNSUPPORTED}
+)
+"""Refusals that would come again: what they are about is no more this card's to clean up."""
 PREPARE_TRIES_MAX: Final = 5
 """A target that doesn't answer so often takes nothing in; the application serves here all the while."""
 ACTIVATE_TRIES_MAX: Final = 3
@@ -163,7 +167,7 @@ class Moving:
         try:
             self._peer(one).withdraw(one.application, epoch=one.epoch)
         except Refusal as refusal:
-            if refusal.because in UNKNOWN:
+            if refusal.because not in SETTLED:
                 raise
         self._write(one.id, leftover=False)
 
@@ -253,7 +257,7 @@ class Moving:
         try:
             self._peer(one).withdraw(one.application, epoch=one.epoch)
         except Refusal as refusal:
-            if refusal.because in UNKNOWN:
+            if refusal.because is not Because.NOT_NOW:
                 raise
             # Too late: it serves there, or may. Send again; that ends it one way or the other.
             self._write(one.id, stop="", by_request=False, why=f"it can't be taken back: {refusal}")

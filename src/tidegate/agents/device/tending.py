@@ -13,6 +13,8 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tidegate.agents.device.card import Card
     from tidegate.agents.device.records import Application
     from tidegate.model.application import Running
@@ -32,6 +34,8 @@ class Tending:
     sizing: Sizing = field(init=False)
     trouble: str = ""
     """Why the card could not be looked at the last time; empty where it could."""
+    found: Mapping[str, Running] = field(default_factory=dict)
+    """What ran when it was looked at last."""
 
     def __post_init__(self) -> None:
         """Size through the same card."""
@@ -60,6 +64,7 @@ class Tending:
         except TidegateError as error:
             self.trouble = f"what runs can't be found out: {error}"
             return
+        self.found = found
         with card.lock:
             names = sorted({*card.applications, *found})
         for name in names:

@@ -25,7 +25,7 @@ class Watcher:
 
     application: str
     on_change: bool
-    tell: Callable[[], None]
+    tell: Callable[[], object]
     """Called, from any thread, when there is something to take."""
     waiting: deque[Sample] = field(default_factory=deque)
     missed: int = 0
@@ -47,7 +47,7 @@ class Watchers:
         *,
         known: Iterable[Sample] = (),
         on_change: bool = False,
-        tell: Callable[[], None] = lambda: None,
+        tell: Callable[[], object] = lambda: None,
     ) -> Watcher:
         """Begin to watch, one application or, by an empty name, all; ``known`` are told first.
 
