@@ -42,6 +42,8 @@ TEND_SECONDS: Final = 1.0
 MOVE_SECONDS: Final = 0.1
 SAMPLE_SECONDS_MIN: Final = 0.02
 SAMPLE_SECONDS_MAX: Final = 1.0
+END_SECONDS: Final = 5.0
+"""How long a device that is to end waits for what it has begun."""
 HANDOUTS: Final = "handouts"
 """Folder of states that were handed out and are not settled, beside the store."""
 
@@ -86,36 +88,37 @@ async def device(configuration: Configuration, outside: Outside) -> AsyncIterato
     def peer(target: str, address: str) -> Peer:
         return RemoteCard(target, address, outside.clock, configuration.certificates, loop)
 
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="device") as threads:
-        card = Card(
-            configuration.name,
-            store=outside.store,
-            runtime=outside.runtime,
-            room=configuration.room,
-            now=outside.now,
-            new_id=outside.new_id,
-            host=configuration.host,
-        )
-        working = Device(
-            card=card,
-            moving=Moving(card, peer, Handouts(configuration.state / HANDOUTS)),
-            threads=threads,
-            architecture=configuration.architecture,
-            core_worth=configuration.core_worth,
-        )
+    card = Card(
+        configuration.name,
+        store=outside.store,
+        runtime=outside.runtime,
+        room=configuration.room,
+        now=outside.now,
+        new_id=outside.new_id,
+        host=configuration.host,
+    )
+    working = Device(
+        card=card,
+        moving=Moving(card, peer, Handouts(configuration.state / HANDOUTS)),
+        threads=ThreadPoolExecutor(THREADS, thread_name_prefix="device"),
+        architecture=configuration.architecture,
+        core_worth=configuration.core_worth,
+    )
+    tasks: list[asyncio.Task[None]] = []
+    try:
         await working.do(working.tending.reconcile)
         await working.do(working.profiling.recover)
-        tasks = [
+        tasks += [
             asyncio.create_task(_every(TEND_SECONDS, partial(working.do, working.tending.tend))),
             asyncio.create_task(_every(MOVE_SECONDS, _Movers(working).turn)),
             asyncio.create_task(_sampling(working)),
         ]
-        try:
-            yield working
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        yield working
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await working.end(END_SECONDS)
 
 
 def services(working: Device) -> Sequence[Served]:

@@ -333,7 +333,7 @@ def test_a_move_without_trouble_changes_the_owner(engines, strategy):
     assert world.cores["card-a"].epochs_of("kv").moved_to == "card-b"
 
 
-@pytest.mark.parametrize("abort_after", [None, 2])
+@pytest.mark.parametrize("abort_after", [None, 2, 3])
 @pytest.mark.parametrize("strategy", [Strategy.HANDOFF, Strategy.RESTART])
 def test_one_failure_at_every_point(engines, strategy, abort_after):
     count = Once(-1, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tidegate.agents.device.lifecycle import Lifecycle
 from tidegate.agents.device.moves import Moves
@@ -37,6 +37,8 @@ class Device:
     architecture: str = ""
     core_worth: float = 1.0
     """What one of its cores is worth, in a server's cores."""
+    asked: set[asyncio.Future[Any]] = field(default_factory=set)
+    """What is not answered yet."""
     lifecycle: Lifecycle = field(init=False)
     sizing: Sizing = field(init=False)
     moves: Moves = field(init=False)
@@ -55,7 +57,16 @@ class Device:
 
     async def do(self, ask: Callable[[], Said]) -> Said:
         """Ask the core, which may wait for programs, and let other calls go on meanwhile."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, ask)
+        asked = asyncio.get_running_loop().run_in_executor(self.threads, ask)
+        self.asked.add(asked)
+        asked.add_done_callback(self.asked.discard)
+        return await asked
+
+    async def end(self, seconds: float) -> None:
+        """Let what was asked come to its end, for a while; what does not is found by the next start."""
+        if self.asked:
+            await asyncio.wait(self.asked, timeout=seconds)
+        self.threads.shutdown(wait=False, cancel_futures=True)
 
     def require_here(self, card: str, field_name: str = "name") -> None:
         """Refuse what is meant for another card.
