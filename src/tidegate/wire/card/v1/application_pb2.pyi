@@ -595,6 +595,7 @@ class DeleteApplicationRequest(_message.Message):
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WITHDRAW_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`cards/{card}/applications/{application}`."""
     etag: _builtins.str
@@ -605,6 +606,10 @@ class DeleteApplicationRequest(_message.Message):
     """Refused where the application has another epoch; 0: whatever is there."""
     request_id: _builtins.str
     """The same request sent again is done once. A UUID."""
+    withdraw: _builtins.bool
+    """Whether a card withdraws the standby it asked for: refused where the application serves here with this epoch,
+    did, or is about to; else that epoch is never again taken in, whether or not it had been.
+    """
     def __init__(
         self,
         *,
@@ -613,10 +618,11 @@ class DeleteApplicationRequest(_message.Message):
         allow_missing: _builtins.bool = ...,
         epoch: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        withdraw: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "epoch", b"epoch", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "epoch", b"epoch", "etag", b"etag", "name", b"name", "request_id", b"request_id", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
