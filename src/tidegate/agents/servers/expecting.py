@@ -34,37 +34,39 @@ class Expecting:
     model: str = LIVE
     seed: int = 0
     _forecaster: Forecaster | None = None
-    _sums: NDArray[np.float64] | None = None
-    _counts: NDArray[np.int64] | None = None
+    _sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    _counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int64))
+    _pressed: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.bool_))
     _roster: Roster | None = None
-    _began_seconds: int = 0
+    _number: int = 0
+    """Of the step that is being averaged, counted from 1970."""
     _expected: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def show(self, snapshot: Snapshot) -> None:
         """Take in a snapshot of applications."""
+        number = snapshot.time_seconds // STEP_SECONDS
         if snapshot.roster is not self._roster:
-            self._begin(snapshot)
-        assert self._sums is not None
-        assert self._counts is not None
+            self._begin(snapshot, number)
+        elif number != self._number:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                mean = (self._sums / self._counts).astype(np.float32)
+            averaged = replace(snapshot, used=mean, pressed=self._pressed, step_seconds=STEP_SECONDS)
+            self._forecast(averaged)
+            self._begin(snapshot, number)
         present = ~np.isnan(snapshot.used)
         self._sums += np.where(present, snapshot.used, 0)
         self._counts += present
-        if snapshot.time_seconds - self._began_seconds < STEP_SECONDS:
-            return
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = (self._sums / self._counts).astype(np.float32)
-        self._forecast(replace(snapshot, used=mean, step_seconds=STEP_SECONDS))
-        self._begin(snapshot)
+        self._pressed |= snapshot.pressed
 
     def expected(self, application: str) -> NDArray[np.float32] | None:
         """Return what one will need at its peak (resources,), NaN unknown; None where nothing is."""
         return self._expected.get(application)
 
-    def _begin(self, snapshot: Snapshot) -> None:
-        self._roster = snapshot.roster
-        self._began_seconds = snapshot.time_seconds
+    def _begin(self, snapshot: Snapshot, number: int) -> None:
+        self._roster, self._number = snapshot.roster, number
         self._sums = np.zeros(snapshot.used.shape)
         self._counts = np.zeros(snapshot.used.shape, dtype=np.int64)
+        self._pressed = np.zeros(snapshot.used.shape, dtype=np.bool_)
 
     def _forecast(self, snapshot: Snapshot) -> None:
         if self._forecaster is None:

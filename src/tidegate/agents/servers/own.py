@@ -78,10 +78,11 @@ class OwnApplications:
         """Tell how everyone is: of those that serve now, as last sampled."""
         card = self.device.card
         with card.lock:
-            running = tuple(
-                one for one in card.applications.values() if one.state is ApplicationState.RUNNING
-            )
+            serving = [one for one in card.applications.values() if one.state is ApplicationState.RUNNING]
             allocatable = card.room.allocatable
+        # Who was never sampled is no row yet: a policy that knows nothing of it would give it all there is.
+        seen = [(one, latest) for one in serving if (latest := self.device.profiling.latest(one.name))]
+        running = tuple(one for one, _ in seen)
         if self._who is None or not _same(running, self._applications):
             version = 1 if self._who is None else self._who.version + 1
             self._who = ServerRoster(
@@ -94,7 +95,7 @@ class OwnApplications:
             self.servers.roster(self.name, self._who)
         self._applications = running
         self._number += 1
-        latest = [self.device.profiling.latest(one.name) for one in running]
+        latest = [sample for _, sample in seen]
         self.servers.sample(self.name, self._sample(running, latest, allocatable))
 
     async def carry_out(self) -> int:
@@ -105,13 +106,13 @@ class OwnApplications:
             done += 1
         return done
 
-    def _sample(
-        self, running: Sequence[Application], latest: Sequence[Seen | None], allocatable: Amounts
-    ) -> Sample:
-        used = self._frame([Amounts() if one is None else one.used for one in latest], math.nan)
-        grant = self._frame([one.held.over(one.amounts) for one in running], math.inf)
+    def _sample(self, running: Sequence[Application], latest: Sequence[Seen], allocatable: Amounts) -> Sample:
+        used = self._frame([one.used for one in latest], math.nan)
         most = [_smaller(one.spec.budget, one.spec.ceiling).over(allocatable) for one in running]
-        throttled = [0.0 if one is None else one.throttled_seconds / one.seconds for one in latest]
+        capacity = self._frame(most, math.nan)
+        held = self._frame([one.held.over(one.amounts) for one in running], math.nan)
+        grant = np.where(np.isnan(held), capacity, held)  # without a limit it may have all there is
+        throttled = [one.throttled_seconds / one.seconds for one in latest]
         with np.errstate(invalid="ignore"):
             pressed = used >= PRESSED_RATIO * grant
         if Resource.CPU in self.resources:
@@ -121,7 +122,7 @@ class OwnApplications:
             roster_version=0 if self._who is None else self._who.version,
             time_nanoseconds=self.device.card.now(),
             used=used,
-            capacity=np.maximum(self._frame(most, math.nan), np.where(np.isfinite(grant), 0, np.nan)),
+            capacity=capacity,
             grant=grant,
             pressed=pressed,
         )
