@@ -142,11 +142,17 @@ class CardRuntime(Protocol):
         ...
 
     def export_state(self, name: str, moved_to: Sequence[str]) -> Iterable[bytes]:
-        """Have a program serve no more and hand out its state; its clients are sent to ``moved_to``."""
+        """Have a program serve no more and hand out its state; its clients are sent to ``moved_to``.
+
+        Asked again it hands out the same, as long as it was given none.
+        """
         ...
 
     def import_state(self, name: str, state: Iterable[bytes], *, state_bytes: int) -> None:
-        """Give a program a state and have it serve; also takes back what it had handed out itself."""
+        """Give a program a state and have it serve; also takes back what it had handed out itself.
+
+        One that serves already keeps what it has: so a call whose answer was lost can be made again.
+        """
         ...
 
 

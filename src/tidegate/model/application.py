@@ -158,7 +158,7 @@ class Usage:
     cpu_seconds: float
     memory_bytes: int
     network_bytes: int | None = None
-    """Sent and received, both counted; None where the kernel doesn't tell them apart by application."""
+    """Sent, and received where the kernel tells that by application too; None where it tells neither."""
     storage_bytes: int | None = None
     throttled_seconds: float = 0.0
     cpu_pressure_seconds: float | None = None

@@ -93,6 +93,18 @@ class FakeMachine:
     def soft_file(self, path):
         return self.file(path, "memory.soft_limit_in_bytes", "memory.high", "memory")
 
+    def hard_file(self, path):
+        return self.file(path, "memory.limit_in_bytes", "memory.max", "memory")
+
+    def weight_file(self, path):
+        return self.file(path, "cpu.shares", "cpu.weight", "cpu")
+
+    def rate_files(self, path):
+        names = ["io.max"]
+        if self.version == 1:
+            names = [f"blkio.throttle.{direction}_bps_device" for direction in ("read", "write")]
+        return [self.folder(path, "blkio") / name for name in names]
+
     def quota(self, path):
         """The quota's text without the period."""
         return self.quota_file(path).read_text().split()[0]
@@ -123,8 +135,11 @@ class FakeMachine:
             (folder / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in pids))
         self.set_quota(path, -1)
         self.set_soft(path, None)
-        if self.version == 2:
-            self.folder(path, "").joinpath("memory.max").write_text("max\n")
+        hard = "max\n" if self.version == 2 else f"{NO_SOFT_LIMIT}\n"
+        self.hard_file(path).write_text(hard)
+        self.weight_file(path).write_text("100\n" if self.version == 2 else "1024\n")
+        for file in self.rate_files(path):
+            file.write_text("")
         self.use(path)
 
     def use(

@@ -1,4 +1,4 @@
-"""The examples of docs/extend run as they stand, and are found under the names they declare."""
+"""The examples of docs/extend/add-a-... run as they stand, and are found under the names they declare."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tidegate.drivers.simulated.build import build_world, read_scenario
 from tidegate.model.resources import Resource
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = sorted((ROOT / "docs" / "extend").glob("*.md"))
+PAGES = sorted((ROOT / "docs" / "extend").glob("add-a-*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CHECKS = {
     "add-a-forecaster": "check_forecaster(",

@@ -6,6 +6,7 @@ wait has an end, every size a limit, and whatever goes wrong is a `TidegateError
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -40,8 +41,8 @@ STEP_SECONDS: Final = 0.02
 class Call:
     """One connection to an application, for one call."""
 
-    def __init__(self, name: str, path: Path, *, ready_seconds: float = READY_SECONDS_MAX) -> None:
-        """Connect; one that has just started gets ``ready_seconds`` until it listens.
+    def __init__(self, name: str, path: Path, *, ready_seconds: float | None = None) -> None:
+        """Connect; one that has just started gets ``ready_seconds``, or the usual time, until it listens.
 
         Raises:
             TidegateError: it does not listen.
@@ -50,7 +51,7 @@ class Call:
         self._name = name
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._rest = b""
-        deadline = time.monotonic() + ready_seconds
+        deadline = time.monotonic() + (READY_SECONDS_MAX if ready_seconds is None else ready_seconds)
         while True:
             try:
                 self._socket.settimeout(max(deadline - time.monotonic(), STEP_SECONDS))
@@ -126,10 +127,8 @@ class Call:
             left -= len(piece)
             yield piece
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's
-        try:
+        with contextlib.suppress(OSError):
             self._rest += self._socket.recv(1)
-        except OSError:
-            return
         if self._rest:
             raise self._failed(f"hands out more than the {state_bytes} bytes it said")
 

@@ -51,7 +51,7 @@ def become(order: dict[str, Any]) -> NoReturn:
             members.write(b"0")  # whoever writes
     if order["namespace_file"]:
         enter_namespace(order["namespace_file"])
-    log = os.open(order["log_file"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    log = os.open(order["log_file"], os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.chdir(order["working_folder"])

@@ -224,7 +224,7 @@ def _classes(kernel: Any, interface: int) -> dict[int, tuple[int, int]]:  # noqa
     found = {}
     for each in kernel.get_classes(index=interface):
         options = each.get_attr("TCA_OPTIONS")
-        parameters = options.get_attr("TCA_HTB_PARMS") if options is not None else None
+        parameters = options.get_attr("TCA_HTB_PARMS") if options else None  # codespell:ignore parms
         if parameters is None:
             continue
         wide = options.get_attr("TCA_HTB_CEIL64")

@@ -58,7 +58,7 @@ class Records:
         """
         file = self._file(record.name)
         beside = file.with_name(f".{file.name}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(beside, flags, 0o600), "wb") as target:
             target.write(msgspec.json.encode(record))
             target.flush()
