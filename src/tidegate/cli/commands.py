@@ -7,7 +7,9 @@ import typer
 from tidegate.cli import (
     autonomy,
     bench,
+    card,
     certs,
+    device,
     doctor,
     explain,
     forecast,
@@ -50,6 +52,8 @@ app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.add_typer(trace.app, name="trace")
 app.add_typer(certs.certs_app, name="certs")
+app.command("device")(device.command)
+app.add_typer(card.card_app, name="card")
 app.command("train")(train.command)
 models.models_app.command("judge")(judge.command)
 app.add_typer(models.models_app, name="models")
