@@ -40,6 +40,8 @@ PREPARE_TRIES_MAX: Final = 5
 ACTIVATE_TRIES_MAX: Final = 3
 """Times a target may say that it can't take the state in before it is taken back."""
 EXPORT_TRIES_MAX: Final = 3
+SETTLE_NANOSECONDS: Final = 2 * SECOND
+"""How long a standby runs before anything relies on it: what can't have its port has ended by then."""
 RETRY_FIRST_NANOSECONDS: Final = SECOND // 2
 RETRY_MAX_NANOSECONDS: Final = 60 * SECOND
 
@@ -120,13 +122,31 @@ class Moving:
         with card.lock:
             application = card.application(one.application)
         spec = replace(application.spec, amounts=application.amounts)
+        peer = self._peer(one)
         try:
-            addresses = self._peer(one).prepare(one.application, spec, epoch=one.epoch, move=one.id)
+            if not one.prepared_nanoseconds:
+                addresses = peer.prepare(one.application, spec, epoch=one.epoch, move=one.id)
+                self._write(one.id, prepared_nanoseconds=card.now(), addresses=addresses)
+                return
+            if one.strategy is Strategy.HANDOFF:
+                settled = one.prepared_nanoseconds + SETTLE_NANOSECONDS
+                if card.now() < settled:
+                    self._tries_of(one).due_nanoseconds = settled
+                    return
+                trouble = peer.standing(one.application, epoch=one.epoch)
+                if trouble:
+                    self._ended_here(one, MigrationPhase.FAILED, trouble)
+                    return
         except Refusal as refusal:
             if refusal.because in UNKNOWN and self._tries_of(one).count + 1 < PREPARE_TRIES_MAX:
                 raise
             self._ended_here(one, MigrationPhase.FAILED, str(refusal))
             return
+        self._release(one)
+
+    def _release(self, one: Migration) -> None:
+        """Write down that it is about to serve no more here."""
+        card = self.card
         with card.alone(one.application), card.lock:
             now, application = card.migration(one.id), card.application(one.application)
             if not now.stop and application.state is not ApplicationState.RUNNING:
@@ -137,13 +157,7 @@ class Moving:
             settings, releasing = card.renewed(
                 replace(application, wanted=ApplicationState.RELEASING), holds=False
             )
-            now = replace(
-                now,
-                phase=MigrationPhase.SWITCHING,
-                addresses=addresses,
-                why="",
-                switched_nanoseconds=card.now(),
-            )
+            now = replace(now, phase=MigrationPhase.SWITCHING, why="", switched_nanoseconds=card.now())
             card.write(settings, releasing, now)
 
     def _ended_here(self, one: Migration, phase: MigrationPhase, why: str) -> None:

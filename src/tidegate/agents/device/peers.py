@@ -21,6 +21,10 @@ class Peer(Protocol):
         """Have it take an application in on standby for a move; return where it will serve."""
         ...
 
+    def standing(self, name: str, *, epoch: int) -> str:
+        """Say what keeps its standby from taking a state in; empty where nothing does."""
+        ...
+
     def activate(
         self, name: str, *, epoch: int, state: Iterable[bytes], state_bytes: int, afresh: bool
     ) -> None:

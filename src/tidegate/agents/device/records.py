@@ -162,6 +162,8 @@ class Migration:
     """Whether somebody asked to stop it."""
     why: str = ""
     """Why it did not succeed, or what it waits for."""
+    prepared_nanoseconds: int = 0
+    """When the target had taken it in on standby."""
     addresses: tuple[str, ...] = ()
     """Where it will serve."""
     bytes_total: int = 0

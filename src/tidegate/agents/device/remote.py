@@ -67,6 +67,27 @@ class RemoteCard:
 
         return self._asked(ask, PREPARE_SECONDS)
 
+    def standing(self, name: str, *, epoch: int) -> str:
+        """Say what keeps its standby from taking a state in; empty where nothing does.
+
+        Raises:
+            Refusal: nobody knows, or there is none.
+
+        """
+        request = application_pb2.GetApplicationRequest(name=str(ApplicationName(self.target, name)))
+
+        async def ask(line: Line) -> application_pb2.Application:
+            answer = await application_pb2_grpc.ApplicationServiceStub(line).GetApplication(request)
+            return answer.application
+
+        status = self._asked(ask, PREPARE_SECONDS).status
+        state = codec.state_record(status.state)
+        if state is not ApplicationState.STANDBY or status.epoch != epoch:
+            return f"card {self.target} has it {state.name.lower()} with epoch {status.epoch}, not on standby"
+        if status.restarts or not status.processes:
+            return f"its standby on card {self.target} does not stay up; its log there says why"
+        return ""
+
     def activate(
         self, name: str, *, epoch: int, state: Iterable[bytes], state_bytes: int, afresh: bool
     ) -> None:

@@ -171,6 +171,14 @@ class Wire:
 
         self._call(do)
 
+    def standing(self, name, *, epoch):
+        def do(core):
+            one = core.application(name)
+            waits = one.wanted is ApplicationState.STANDBY and one.epoch == epoch
+            return "" if waits else f"it is {one.state.name}"
+
+        return self._call(do)
+
     def withdraw(self, name, *, epoch):
         self._call(lambda core: TakingIn(core).withdraw(name, epoch=epoch, asked_by=self.asking))
 
@@ -316,7 +324,7 @@ def engines(engine_in_memory, emptied):
 def moved_once(engines, fails, strategy, *, abort_after=None):
     world = World(engines(), fails, strategy)
     world.begin("card-a", "card-b")
-    for turn in range(4):
+    for turn in range(7):
         if turn == abort_after and "card-a" in world.cores:
             world.abort("card-a")
         world.turn()
@@ -333,7 +341,7 @@ def test_a_move_without_trouble_changes_the_owner(engines, strategy):
     assert world.cores["card-a"].epochs_of("kv").moved_to == "card-b"
 
 
-@pytest.mark.parametrize("abort_after", [None, 2, 3])
+@pytest.mark.parametrize("abort_after", [None, 2, 5, 6])
 @pytest.mark.parametrize("strategy", [Strategy.HANDOFF, Strategy.RESTART])
 def test_one_failure_at_every_point(engines, strategy, abort_after):
     count = Once(-1, 0)

@@ -405,7 +405,7 @@ def test_an_application_moves_from_one_card_to_another(tmp_path):
             assert there.program("web").state == state
             assert there.program("web").serving
             assert there.program("web").epoch == 1
-            while here.found():  # its program is ended once that is written down
+            while here.found():  # noqa: ASYNC110 - its program is ended once that is written down
                 await asyncio.sleep(0.01)
             assert list((tmp_path / "card-a" / "handouts").iterdir()) == []
             get = application_pb2.GetApplicationRequest(name=WEB)
