@@ -20,7 +20,7 @@ from tidegate.model.refusals import Because, Refusal
 
 if TYPE_CHECKING:
     from tidegate.agents.device.card import Card
-    from tidegate.agents.device.records import Request
+    from tidegate.agents.device.records import Application, Request
     from tidegate.model.application import Usage
 
 INTERVAL_MIN_NANOSECONDS: Final = SECOND // 10
@@ -162,6 +162,13 @@ class Profiling:
                 peak=_highest(peaks),
                 cpu_cores_for_sla=least_cpu_cores(profile.curve, sla),
             )
+
+    def cpu_cores_for_sla(self, application: Application) -> float | None:
+        """Return the least CPU that keeps the latency agreed on, by what was tried; None where unknown."""
+        with self.card.lock:
+            profile = self.card.profiles.get(application.name)
+        sla = application.spec.sla.latency_p99_max_seconds
+        return None if profile is None else least_cpu_cores(profile.curve, sla)
 
     def latest(self, name: str) -> Sample | None:
         """Return the latest sample of an application, watched or not."""

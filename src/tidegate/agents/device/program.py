@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from tidegate.agents.device.card import SECOND, Card
+from tidegate.agents.device.deciding import Deciding, Sizes
 from tidegate.agents.device.handouts import Handouts
 from tidegate.agents.device.moving import Moving
 from tidegate.agents.device.remote import RemoteCard
@@ -61,6 +62,8 @@ class Configuration:
     """Where other machines reach the ports of its applications."""
     architecture: str = ""
     core_worth: float = 1.0
+    sizes: Sizes | None = field(default_factory=Sizes)
+    """How it decides what its servers and applications hold; None: others do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,16 +145,35 @@ async def serving_device(configuration: Configuration, outside: Outside) -> Asyn
         TidegateError: the store is damaged or another card's, or what runs can't be found out.
 
     """
-    async with (
-        device(configuration, outside) as working,
-        serving(
-            configuration.listen,
-            services(working),
-            clock=outside.clock,
-            certificates=configuration.certificates,
-        ) as listening,
-    ):
-        yield listening
+    async with device(configuration, outside) as working:
+        offered = list(services(working))
+        deciding = (
+            None if configuration.sizes is None else Deciding(device=working, sizes=configuration.sizes)
+        )
+        if deciding is not None:
+            offered.append(deciding.served)
+        async with (
+            serving(
+                configuration.listen,
+                offered,
+                clock=outside.clock,
+                certificates=configuration.certificates,
+            ) as listening,
+            _beside(deciding),
+        ):
+            yield listening
+
+
+@asynccontextmanager
+async def _beside(deciding: Deciding | None) -> AsyncIterator[None]:
+    """Decide meanwhile."""
+    task = None if deciding is None else asyncio.create_task(deciding.run())
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 class _Movers:

@@ -15,7 +15,7 @@ from tidegate.model.outcome import Outcome, Phase
 from tidegate.model.refusals import Refusal
 from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, Roster
-from tidegate.wire.frames import Greeting, Sample, ServerRoster
+from tidegate.wire.frames import Greeting, Sample, ServerRoster, server_snapshot
 from tidegate.wire.orders import ServerOutcomes
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.agents.device.samples import Sample as Seen
     from tidegate.agents.device.services.device import Device
     from tidegate.agents.servers.servers import Servers
+    from tidegate.model.snapshot import Snapshot
     from tidegate.wire.orders import ServerOrders
 
 FIELDS: Final = {
@@ -60,28 +61,30 @@ class OwnApplications:
         """The card's, which it goes by among servers."""
         return self.device.card.name
 
+    @property
+    def servers_of(self) -> tuple[str, ...]:
+        """Whose work each application does, as of the last sample; empty for nobody's."""
+        return tuple(one.spec.server for one in self._applications)
+
     def greet(self) -> None:
         """Join the fleet."""
-        known = self.device.card.room.allocatable.known()
-        allocatable = [known.get(FIELDS[resource], math.inf) for resource in self.resources]
-        self.servers.greet(
-            Greeting(
-                server=self.name,
-                incarnation="own",
-                resources=self.resources,
-                step_seconds=self.step_seconds,
-                allocatable=np.array(allocatable),
-            )
-        )
+        self.servers.greet(self._greeting)
 
-    def sample(self) -> None:
-        """Tell how everyone is: of those that serve now, as last sampled."""
+    @property
+    def allocatable(self) -> NDArray[np.float64]:
+        """What may be granted on the card (resources,), base units; infinite where unknown."""
+        known = self.device.card.room.allocatable.known()
+        return np.array([known.get(FIELDS[resource], math.inf) for resource in self.resources])
+
+    def sample(self) -> Snapshot:
+        """Tell how everyone is: of those that serve now, as last sampled. Returns what was told."""
         card = self.device.card
         with card.lock:
             serving = [one for one in card.applications.values() if one.state is ApplicationState.RUNNING]
             allocatable = card.room.allocatable
         # Who was never sampled is no row yet: a policy that knows nothing of it would give it all there is.
-        seen = [(one, latest) for one in serving if (latest := self.device.profiling.latest(one.name))]
+        pairs = ((one, self.device.profiling.latest(one.name)) for one in serving)
+        seen = [(one, latest) for one, latest in pairs if latest is not None]
         running = tuple(one for one, _ in seen)
         if self._who is None or not _same(running, self._applications):
             version = 1 if self._who is None else self._who.version + 1
@@ -95,8 +98,20 @@ class OwnApplications:
             self.servers.roster(self.name, self._who)
         self._applications = running
         self._number += 1
-        latest = [sample for _, sample in seen]
-        self.servers.sample(self.name, self._sample(running, latest, allocatable))
+        samples = [sample for _, sample in seen]
+        told = self._sample(running, samples, allocatable)
+        self.servers.sample(self.name, told)
+        return server_snapshot(self._greeting, self._who, told)
+
+    @property
+    def _greeting(self) -> Greeting:
+        return Greeting(
+            server=self.name,
+            incarnation="own",
+            resources=self.resources,
+            step_seconds=self.step_seconds,
+            allocatable=self.allocatable,
+        )
 
     async def carry_out(self) -> int:
         """Do what was ordered since the last call; returns how many sets of orders that were."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tidegate.agents.device.lifecycle import Lifecycle
 from tidegate.agents.device.moves import Moves
+from tidegate.agents.device.outlook import Outlook
 from tidegate.agents.device.profiling import Profiling
 from tidegate.agents.device.sizing import Sizing
 from tidegate.agents.device.taking_in import TakingIn
@@ -37,6 +38,7 @@ class Device:
     architecture: str = ""
     core_worth: float = 1.0
     """What one of its cores is worth, in a server's cores."""
+    outlook: Outlook = field(default_factory=Outlook)
     asked: set[asyncio.Future[Any]] = field(default_factory=set)
     """What is not answered yet."""
     lifecycle: Lifecycle = field(init=False)

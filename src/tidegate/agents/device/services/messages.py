@@ -63,6 +63,17 @@ def card_message(device: Device) -> card_pb2.Card:
                 amounts_pb2.Condition(type="ResourceFitting", truth=FALSE if over else TRUE, message=excess),
             ],
             architecture=device.architecture,
+            servers=[
+                card_pb2.ServerStatus(
+                    server=one.server,
+                    score=one.score,
+                    reason=one.reason,
+                    workloads=one.workloads,
+                    heard_nanoseconds=one.heard_nanoseconds,
+                    lost=one.lost,
+                )
+                for one in device.outlook.servers
+            ],
             state_version=settings.state_version,
             core_worth_millis=round(device.core_worth * MILLIS),
         ),
@@ -77,6 +88,7 @@ def application_message(device: Device, one: Application) -> application_pb2.App
     found = device.tending.found.get(one.name) if one.runs else None
     runs = one.state in {ApplicationState.RUNNING, ApplicationState.RELEASING}
     latency = None if latest is None else latest.latency_p99_seconds
+    enough = device.profiling.cpu_cores_for_sla(one)
     return application_pb2.Application(
         name=str(ApplicationName(card.name, one.name)),
         spec=applications_codec.spec_message(one.spec),
@@ -89,6 +101,8 @@ def application_message(device: Device, one: Application) -> application_pb2.App
             restarts=one.restarts,
             addresses=card.addresses(one),
             latency_p99_nanoseconds=None if latency is None else nanoseconds(latency),
+            expected=amounts_codec.to_message(device.outlook.of(one.name) if one.runs else Amounts()),
+            cpu_millis_for_sla=None if enough is None else round(enough * MILLIS),
             throttled_ratio=0.0 if latest is None else min(latest.throttled_seconds / latest.seconds, 1.0),
             conditions=[
                 amounts_pb2.Condition(
