@@ -8,9 +8,12 @@ from tidegate.cli import (
     agent,
     autonomy,
     bench,
+    card,
     certs,
+    device,
     doctor,
     explain,
+    fleet,
     forecast,
     judge,
     league,
@@ -50,8 +53,11 @@ app.command("release")(release.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.command("agent")(agent.command)
+app.command("fleet")(fleet.command)
 app.add_typer(trace.app, name="trace")
 app.add_typer(certs.certs_app, name="certs")
+app.command("device")(device.command)
+app.add_typer(card.card_app, name="card")
 app.command("train")(train.command)
 models.models_app.command("judge")(judge.command)
 app.add_typer(models.models_app, name="models")

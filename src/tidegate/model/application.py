@@ -105,6 +105,8 @@ class ApplicationSpec:
     state_bytes: int = 0
     """How large its state is, as its owner estimates."""
     restart: Restart = Restart.ON_FAILURE
+    budget: Amounts = field(default_factory=Amounts)
+    """Most it may hold for now, as the fleet shares its card out; the ceiling where it says nothing."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be run.

@@ -49,10 +49,10 @@ RESTARTS_SENT: Final = {
     Restart.ON_FAILURE: application_pb2.RESTART_ON_FAILURE,
     Restart.NEVER: application_pb2.RESTART_NEVER,
 }
-CHANGEABLE: Final = ("floor", "ceiling", "sla", "restart", "state_bytes")
+CHANGEABLE: Final = ("floor", "ceiling", "budget", "sla", "restart", "state_bytes")
 """Fields of a spec that an update may name."""
 PATHS_MAX: Final = 16
-"""Paths in an update's mask; there are five that mean something."""
+"""Paths in an update's mask; there are six that mean something."""
 STATES_TO_START_AS: Final = frozenset(
     {ApplicationState.STOPPED, ApplicationState.RUNNING, ApplicationState.STANDBY}
 )
@@ -73,6 +73,7 @@ def spec_message(spec: ApplicationSpec) -> application_pb2.ApplicationSpec:
         server=spec.server,
         state_bytes=spec.state_bytes,
         restart=RESTARTS_SENT[spec.restart],
+        budget=amounts_codec.to_message(spec.budget),
     )
 
 
@@ -98,6 +99,7 @@ def spec_record(message: application_pb2.ApplicationSpec, field: str = "applicat
             server=_server(message.server),
             state_bytes=_state_bytes(message.state_bytes),
             restart=_restart(message.restart),
+            budget=_amounts("budget", message.budget),
         )
 
 
@@ -126,6 +128,7 @@ def updated(
             spec,
             floor=_amounts("floor", message.floor) if "floor" in wanted else spec.floor,
             ceiling=_amounts("ceiling", message.ceiling) if "ceiling" in wanted else spec.ceiling,
+            budget=_amounts("budget", message.budget) if "budget" in wanted else spec.budget,
             sla=_sla(message.sla) if "sla" in wanted else spec.sla,
             restart=_restart(message.restart) if "restart" in wanted else spec.restart,
             state_bytes=_state_bytes(message.state_bytes) if "state_bytes" in wanted else spec.state_bytes,

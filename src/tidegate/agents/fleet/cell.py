@@ -90,8 +90,8 @@ class Cell:
             events=tuple(self._events),
         )
 
-    def admit(self, name: str, spec: ApplicationSpec) -> Placed:
-        """Take an application into the fleet, on the card where it fits best; the next tick starts it.
+    def check(self, name: str, spec: ApplicationSpec) -> Placed:
+        """Return an application as it would be taken into the fleet; the next tick would start it.
 
         Raises:
             Refusal: there is one of that name, or no card has room, with what lacks.
@@ -101,24 +101,44 @@ class Cell:
         if name in placed:
             where = placed[name].card or "no card"
             raise refusal(Because.EXISTS, f"there is an application '{name}' already, on {where}")
-        new = Placed(
-            name=name,
-            card="",
-            epoch=0,
-            epoch_asked=0,
-            spec=spec,
-            since_seconds=self.now_seconds(),
-            wanted=True,
-        )
+        now = self.now_seconds()
+        new = Placed(name=name, card="", epoch=0, epoch_asked=0, spec=spec, since_seconds=now, wanted=True)
         known = tuple(self._seen[card] for card in self.cards if card in self._seen)
-        asked = (*placed.values(), new)
-        fleet = columns(known, asked, heard=self._seen.keys(), held_back={}, now_seconds=self.now_seconds())
+        fleet = columns(
+            known, (*placed.values(), new), heard=self._seen.keys(), held_back={}, now_seconds=now
+        )
         plan = self.planner.plan(fleet)
         if plan.card[-1] == NOWHERE:
             why = {one.application: one.reason for one in plan.unplaced}[name]
             raise refusal(Because.NO_ROOM, f"'{name}' was not taken in: {why}")
+        return new
+
+    def admit(self, name: str, spec: ApplicationSpec) -> Placed:
+        """Take an application into the fleet; the next tick starts it on the card where it fits best.
+
+        Raises:
+            Refusal: there is one of that name, or no card has room, with what lacks.
+
+        """
+        new = self.check(name, spec)
         self.store.write(placed=[new])
         return new
+
+    async def remove(self, name: str) -> None:
+        """Have an application stopped and forgotten, by its card and by the fleet.
+
+        Raises:
+            Refusal: there is none, it is being moved, or its card does not answer.
+
+        """
+        placed = self.store.placed().get(name)
+        if placed is None:
+            raise refusal(Because.NOT_FOUND, f"the fleet has no application '{name}'")
+        if name in self.store.moving():
+            raise refusal(Because.NOT_NOW, f"'{name}' is being moved; ask again once it has arrived")
+        if placed.card:
+            await self.cards[placed.card].delete(name)
+        self.store.write(forgotten=[name])
 
     async def _look(self) -> dict[str, str]:
         """Ask every card how it is, all at once; return who did not answer, and why."""

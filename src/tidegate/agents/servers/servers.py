@@ -57,6 +57,16 @@ class _Server:
     waiting: deque[ServerOrders] = field(default_factory=deque)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is known of a server's connection."""
+
+    server: str
+    workloads: int
+    heard_nanoseconds: int
+    lost: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Sent:
     """Orders that were not answered yet."""
@@ -189,6 +199,18 @@ class Servers:
     def names(self) -> tuple[str, ...]:
         """The servers ever heard of, lost ones too."""
         return tuple(self._servers)
+
+    def told(self) -> tuple[Told, ...]:
+        """Return what is known of each server's connection."""
+        return tuple(
+            Told(
+                server=name,
+                workloads=0 if one.who is None else len(one.who.roster),
+                heard_nanoseconds=one.heard_nanoseconds,
+                lost=self.is_lost(name),
+            )
+            for name, one in self._servers.items()
+        )
 
     def now_seconds(self) -> int:
         """Return seconds since 1970 UTC."""

@@ -10,13 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.servers.servers import Servers
-    from tidegate.model.tick import Tick
 
 
 class Turning:
     """Turns a loop over `Servers`."""
 
-    def __init__(self, servers: Servers, tick: Callable[[], Tick], *, step_seconds: float) -> None:
+    def __init__(self, servers: Servers, tick: Callable[[], object], *, step_seconds: float) -> None:
         """Turn nothing yet; call `arrived` after each sample."""
         self._servers, self._tick, self._step_seconds = servers, tick, step_seconds
         self._woken = asyncio.Event()
@@ -26,8 +25,8 @@ class Turning:
         if self._servers.is_complete():
             self._woken.set()
 
-    async def run(self, *, ticks: int | None = None, seen: Callable[[Tick], None] = lambda _: None) -> None:
-        """Turn so many times, or for ever; ``seen`` is shown each tick."""
+    async def run(self, *, ticks: int | None = None) -> None:
+        """Turn so many times, or for ever."""
         turned = 0
         while ticks is None or turned < ticks:
             with suppress(TimeoutError):
@@ -35,5 +34,5 @@ class Turning:
             self._woken.clear()
             if not self._servers.names:
                 continue
-            seen(self._tick())
+            self._tick()
             turned += 1

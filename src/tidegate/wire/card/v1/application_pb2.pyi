@@ -157,6 +157,7 @@ class ApplicationSpec(_message.Message):
     SERVER_FIELD_NUMBER: _builtins.int
     STATE_BYTES_FIELD_NUMBER: _builtins.int
     RESTART_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     working_folder: _builtins.str
     """Where it starts; empty for the card's own folder for it."""
     hands_off: _builtins.bool
@@ -195,6 +196,10 @@ class ApplicationSpec(_message.Message):
     def sla(self) -> Global___Sla:
         """What was agreed with its owner."""
 
+    @_builtins.property
+    def budget(self) -> _amounts_pb2.Amounts:
+        """Most it may hold for now, as the fleet manager shares cards out; unset: up to the ceiling."""
+
     def __init__(
         self,
         *,
@@ -210,10 +215,11 @@ class ApplicationSpec(_message.Message):
         server: _builtins.str = ...,
         state_bytes: _builtins.int = ...,
         restart: Global___Restart.ValueType = ...,
+        budget: _amounts_pb2.Amounts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "ceiling", b"ceiling", "floor", b"floor", "sla", b"sla"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "budget", b"budget", "ceiling", b"ceiling", "floor", b"floor", "sla", b"sla"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "ceiling", b"ceiling", "command", b"command", "environment", b"environment", "floor", b"floor", "hands_off", b"hands_off", "ports", b"ports", "restart", b"restart", "server", b"server", "sla", b"sla", "state_bytes", b"state_bytes", "working_folder", b"working_folder"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "budget", b"budget", "ceiling", b"ceiling", "command", b"command", "environment", b"environment", "floor", b"floor", "hands_off", b"hands_off", "ports", b"ports", "restart", b"restart", "server", b"server", "sla", b"sla", "state_bytes", b"state_bytes", "working_folder", b"working_folder"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -268,6 +274,8 @@ class ApplicationStatus(_message.Message):
     THROTTLED_RATIO_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     MOVED_TO_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    CPU_MILLIS_FOR_SLA_FIELD_NUMBER: _builtins.int
     state: Global___ApplicationState.ValueType
     """In one word."""
     epoch: _builtins.int
@@ -282,6 +290,8 @@ class ApplicationStatus(_message.Message):
     """Share of the last sample it was throttled, 0-1."""
     moved_to: _builtins.str
     """The card it was moved to, where it is gone from here: `cards/{card}`."""
+    cpu_millis_for_sla: _builtins.int
+    """Least CPU at which the latency agreed on holds, by its profile; unset where none is known."""
     @_builtins.property
     def held(self) -> _amounts_pb2.Amounts:
         """What it holds, read back from the kernel."""
@@ -298,6 +308,10 @@ class ApplicationStatus(_message.Message):
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[_amounts_pb2.Condition]:
         """Facts, such as why it failed."""
 
+    @_builtins.property
+    def expected(self) -> _amounts_pb2.Amounts:
+        """What the card expects it to need at its peak, at the rate agreed on; unset while it has no forecast."""
+
     def __init__(
         self,
         *,
@@ -312,13 +326,20 @@ class ApplicationStatus(_message.Message):
         throttled_ratio: _builtins.float = ...,
         conditions: _abc.Iterable[_amounts_pb2.Condition] | None = ...,
         moved_to: _builtins.str = ...,
+        expected: _amounts_pb2.Amounts | None = ...,
+        cpu_millis_for_sla: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_latency_p99_nanoseconds", b"_latency_p99_nanoseconds", "held", b"held", "latency_p99_nanoseconds", b"latency_p99_nanoseconds", "used", b"used"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_millis_for_sla", b"_cpu_millis_for_sla", "_latency_p99_nanoseconds", b"_latency_p99_nanoseconds", "cpu_millis_for_sla", b"cpu_millis_for_sla", "expected", b"expected", "held", b"held", "latency_p99_nanoseconds", b"latency_p99_nanoseconds", "used", b"used"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latency_p99_nanoseconds", b"_latency_p99_nanoseconds", "addresses", b"addresses", "conditions", b"conditions", "epoch", b"epoch", "held", b"held", "latency_p99_nanoseconds", b"latency_p99_nanoseconds", "moved_to", b"moved_to", "processes", b"processes", "restarts", b"restarts", "state", b"state", "throttled_ratio", b"throttled_ratio", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_millis_for_sla", b"_cpu_millis_for_sla", "_latency_p99_nanoseconds", b"_latency_p99_nanoseconds", "addresses", b"addresses", "conditions", b"conditions", "cpu_millis_for_sla", b"cpu_millis_for_sla", "epoch", b"epoch", "expected", b"expected", "held", b"held", "latency_p99_nanoseconds", b"latency_p99_nanoseconds", "moved_to", b"moved_to", "processes", b"processes", "restarts", b"restarts", "state", b"state", "throttled_ratio", b"throttled_ratio", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpu_millis_for_sla: _TypeAlias = _typing.Literal["cpu_millis_for_sla"]  # noqa: Y015
+    _WhichOneofArgType__cpu_millis_for_sla: _TypeAlias = _typing.Literal["_cpu_millis_for_sla", b"_cpu_millis_for_sla"]  # noqa: Y015
     _WhichOneofReturnType__latency_p99_nanoseconds: _TypeAlias = _typing.Literal["latency_p99_nanoseconds"]  # noqa: Y015
     _WhichOneofArgType__latency_p99_nanoseconds: _TypeAlias = _typing.Literal["_latency_p99_nanoseconds", b"_latency_p99_nanoseconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_millis_for_sla) -> _WhichOneofReturnType__cpu_millis_for_sla | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p99_nanoseconds) -> _WhichOneofReturnType__latency_p99_nanoseconds | None: ...
 
 Global___ApplicationStatus: _TypeAlias = ApplicationStatus  # noqa: Y015
@@ -519,7 +540,9 @@ class UpdateApplicationRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields of `spec`: `spec.floor`, `spec.ceiling`, `spec.sla`, `spec.restart`, `spec.state_bytes`."""
+        """Which fields of `spec`: `spec.floor`, `spec.ceiling`, `spec.budget`, `spec.sla`, `spec.restart`,
+        `spec.state_bytes`.
+        """
 
     def __init__(
         self,
@@ -572,6 +595,7 @@ class DeleteApplicationRequest(_message.Message):
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WITHDRAW_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`cards/{card}/applications/{application}`."""
     etag: _builtins.str
@@ -582,6 +606,10 @@ class DeleteApplicationRequest(_message.Message):
     """Refused where the application has another epoch; 0: whatever is there."""
     request_id: _builtins.str
     """The same request sent again is done once. A UUID."""
+    withdraw: _builtins.bool
+    """Whether a card withdraws the standby it asked for: refused where the application serves here with this epoch,
+    did, or is about to; else that epoch is never again taken in, whether or not it had been.
+    """
     def __init__(
         self,
         *,
@@ -590,10 +618,11 @@ class DeleteApplicationRequest(_message.Message):
         allow_missing: _builtins.bool = ...,
         epoch: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        withdraw: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "epoch", b"epoch", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "epoch", b"epoch", "etag", b"etag", "name", b"name", "request_id", b"request_id", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

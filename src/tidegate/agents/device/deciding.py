@@ -1,0 +1,185 @@
+"""The fast loop of a device: its servers and its own applications, predicted and sized each step."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from tidegate.agents.device.outlook import Outlook, ServerOutlook
+from tidegate.agents.servers.expecting import STEP_SECONDS as LOOK_SECONDS
+from tidegate.agents.servers.expecting import Expecting
+from tidegate.agents.servers.loop import device_loop
+from tidegate.agents.servers.own import FIELDS, OwnApplications
+from tidegate.agents.servers.pressing import Pressing
+from tidegate.agents.servers.servers import Servers
+from tidegate.agents.servers.service import TelemetryService, served
+from tidegate.agents.servers.turning import Turning
+from tidegate.app.registry import LIVE
+from tidegate.model.application import Amounts
+from tidegate.model.resources import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tidegate.agents.device.services.device import Device
+    from tidegate.loop import Loop
+    from tidegate.model.snapshot import Snapshot
+    from tidegate.model.tick import Tick
+    from tidegate.ports import Journal
+    from tidegate.wire.serving import Served
+
+RESOURCES: Final = (Resource.CPU, Resource.MEMORY, Resource.NETWORK, Resource.STORAGE)
+"""What a card decides on; slices of GPUs are not sized by the second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How a device decides."""
+
+    policy: str = "tidegate"
+    model: str = LIVE
+    step_seconds: int = 1
+    seed: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Deciding:
+    """Runs the fast loop of one device."""
+
+    device: Device
+    sizes: Sizes
+    journal: Journal | None = None
+    seen: Callable[[Tick], None] = lambda _tick: None
+    servers: Servers = field(init=False)
+    _loop: Loop = field(init=False)
+    _own: OwnApplications = field(init=False)
+    _turning: Turning = field(init=False)
+    _service: TelemetryService = field(init=False)
+    _expecting: Expecting = field(init=False)
+    _pressing: Pressing = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Plug it together.
+
+        Raises:
+            InputError: nobody goes by the policy's or the model's name.
+
+        """
+        card, sizes = self.device.card, self.sizes
+        self.servers = Servers(
+            card=card.name,
+            epoch=card.settings.starts,
+            now_nanoseconds=card.now,
+            step_seconds=sizes.step_seconds,
+            resources=RESOURCES,
+            called=self._called,
+        )
+        loop = device_loop(
+            self.servers,
+            resources=RESOURCES,
+            step_seconds=sizes.step_seconds,
+            policy_name=sizes.policy,
+            model=sizes.model,
+            seed=sizes.seed,
+            journal=self.journal,
+        )
+        self._own = OwnApplications(
+            device=self.device,
+            servers=self.servers,
+            resources=RESOURCES,
+            step_seconds=sizes.step_seconds,
+        )
+        self._loop = loop
+        self._turning = Turning(self.servers, self._tick, step_seconds=sizes.step_seconds)
+        self._service = TelemetryService(
+            self.servers, card=card.name, now_nanoseconds=card.now, arrived=self._turning.arrived
+        )
+        self._expecting = Expecting(resources=RESOURCES, seed=sizes.seed)
+        self._pressing = Pressing(resources=RESOURCES)
+
+    @property
+    def served(self) -> Served:
+        """The telemetry stream, for a server."""
+        return served(self._service)
+
+    async def run(self) -> None:
+        """Decide until cancelled."""
+        self._own.greet()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._turning.run())
+            tasks.create_task(self._sample())
+
+    def _tick(self) -> None:
+        """Turn the loop once; one turn that fails costs a step, and grants stand."""
+        try:
+            self.seen(self._loop.tick())
+        except Exception as error:  # noqa: BLE001 - the next one may do better
+            _log("a turn of the fast loop failed unexpectedly", error)
+
+    def _called(self, server: str) -> None:
+        """Wake whoever carries out what was ordered there; the card's own is looked at with each sample."""
+        self._service.call(server)
+
+    async def _sample(self) -> None:
+        """Show the loop the card's own applications each step, and do what it ordered for them."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        looked = 0
+        while True:
+            try:
+                snapshot = self._own.sample()
+                self._turning.arrived()
+                self._expecting.show(snapshot)
+                self._pressing.show(snapshot, self._own.servers_of)
+                if snapshot.time_seconds // LOOK_SECONDS != looked:
+                    looked = snapshot.time_seconds // LOOK_SECONDS
+                    self._look(snapshot)
+                await asyncio.sleep(0)  # the loop turns, if it is time
+                await self._own.carry_out()
+            except Exception as error:  # noqa: BLE001 - the next step may do better, and grants stand
+                structlog.get_logger(__name__).error(
+                    "a step of the device failed unexpectedly", exc_info=error
+                )
+            due = max(due + self.sizes.step_seconds, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    def _look(self, snapshot: Snapshot) -> None:
+        """Write down what is expected, for the fleet manager."""
+        expected = {}
+        for name in snapshot.roster.names:
+            said = self._expecting.expected(name)
+            if said is not None:
+                expected[name] = _amounts(said.tolist())
+        whose = self._own.servers_of
+        pressures = {one.server: one for one in self._pressing.scores(snapshot, whose, self._own.allocatable)}
+        known = {one.server: one for one in self.servers.told() if one.server != self._own.name}
+        self.device.outlook = Outlook(
+            expected=expected,
+            servers=tuple(
+                ServerOutlook(
+                    server=name,
+                    score=pressures[name].score if name in pressures else 0.0,
+                    reason=pressures[name].reason if name in pressures else "none of its work is done here",
+                    workloads=known[name].workloads if name in known else 0,
+                    heard_nanoseconds=known[name].heard_nanoseconds if name in known else 0,
+                    lost=known[name].lost if name in known else False,
+                )
+                for name in sorted(known.keys() | pressures.keys())
+            ),
+        )
+
+
+def _log(what: str, error: Exception) -> None:
+    structlog.get_logger(__name__).error(what, exc_info=error)
+
+
+def _amounts(said: list[float]) -> Amounts:
+    pairs = zip(RESOURCES, said, strict=True)
+    known = {FIELDS[resource]: amount for resource, amount in pairs if math.isfinite(amount)}
+    return Amounts(
+        **{name: amount if name == "cpu_cores" else round(amount) for name, amount in known.items()}  # type: ignore[arg-type]
+    )

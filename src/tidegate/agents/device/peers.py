@@ -1,0 +1,39 @@
+"""The other card of a move, as the one that an application leaves sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tidegate.model.application import ApplicationSpec
+
+
+class Peer(Protocol):
+    """Another card. Every call may be made again, and is done once for each epoch.
+
+    All raise `Refusal`: of kind UNREACHABLE or TOO_LATE where nobody knows whether it was done, of another
+    where it was not.
+    """
+
+    def prepare(self, name: str, spec: ApplicationSpec, *, epoch: int, move: str) -> tuple[str, ...]:
+        """Have it take an application in on standby for a move; return where it will serve."""
+        ...
+
+    def standing(self, name: str, *, epoch: int) -> str:
+        """Say what keeps its standby from taking a state in; empty where nothing does."""
+        ...
+
+    def activate(
+        self, name: str, *, epoch: int, state: Iterable[bytes], state_bytes: int, afresh: bool
+    ) -> None:
+        """Hand it the state, or none to start ``afresh``; where this returns, it serves there, or did."""
+        ...
+
+    def withdraw(self, name: str, *, epoch: int) -> None:
+        """Have it drop its standby and never again take in that epoch; refused where it may serve there."""
+        ...
+
+
+__all__ = ["Peer"]

@@ -1,0 +1,88 @@
+"""All parts of a running device, and the threads on which they may wait."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from tidegate.agents.device.lifecycle import Lifecycle
+from tidegate.agents.device.moves import Moves
+from tidegate.agents.device.outlook import Outlook
+from tidegate.agents.device.profiling import Profiling
+from tidegate.agents.device.sizing import Sizing
+from tidegate.agents.device.taking_in import TakingIn
+from tidegate.agents.device.tending import Tending
+from tidegate.model.refusals import Because, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tidegate.agents.device.card import Card
+    from tidegate.agents.device.moving import Moving
+
+THREADS: Final = 32
+"""Calls that may wait for programs at once; more wait for these."""
+
+Said = TypeVar("Said")
+
+
+@dataclass(slots=True)
+class Device:
+    """One card's core, with all that is asked of it."""
+
+    card: Card
+    moving: Moving
+    threads: ThreadPoolExecutor
+    architecture: str = ""
+    core_worth: float = 1.0
+    """What one of its cores is worth, in a server's cores."""
+    outlook: Outlook = field(default_factory=Outlook)
+    asked: set[asyncio.Future[Any]] = field(default_factory=set)
+    """What is not answered yet."""
+    lifecycle: Lifecycle = field(init=False)
+    sizing: Sizing = field(init=False)
+    moves: Moves = field(init=False)
+    taking_in: TakingIn = field(init=False)
+    profiling: Profiling = field(init=False)
+    tending: Tending = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what can be asked."""
+        self.lifecycle = Lifecycle(self.card)
+        self.sizing = Sizing(self.card)
+        self.moves = Moves(self.card)
+        self.taking_in = TakingIn(self.card)
+        self.profiling = Profiling(self.card)
+        self.tending = Tending(self.card)
+
+    async def do(self, ask: Callable[[], Said]) -> Said:
+        """Ask the core, which may wait for programs, and let other calls go on meanwhile."""
+        asked = asyncio.get_running_loop().run_in_executor(self.threads, ask)
+        self.asked.add(asked)
+        asked.add_done_callback(self.asked.discard)
+        return await asked
+
+    async def end(self, seconds: float) -> None:
+        """Let what was asked come to its end, for a while; what does not is found by the next start."""
+        if self.asked:
+            await asyncio.wait(self.asked, timeout=seconds)
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+    def require_here(self, card: str, field_name: str = "name") -> None:
+        """Refuse what is meant for another card.
+
+        Raises:
+            Refusal: it is.
+
+        """
+        if card != self.card.name:
+            raise Refusal(
+                Because.NOT_FOUND,
+                f"{field_name}: this is card {self.card.name}, not {card}; ask the device of that card",
+                field=field_name,
+            )
+
+
+__all__ = ["Device"]

@@ -1,0 +1,86 @@
+"""`tidegate fleet`: looks at all cards of a cell, and moves applications to where they are served best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tidegate.agents.fleet.program import FleetOptions, run_fleet
+from tidegate.agents.running import run
+from tidegate.app.state import state_folder
+from tidegate.app.threads import one_blas_thread
+from tidegate.cli.durations import parse_duration_seconds
+from tidegate.model.application import checked_name
+from tidegate.model.errors import InputError
+
+if TYPE_CHECKING:
+    from tidegate.agents.fleet.records import FleetTick
+
+
+def command(
+    card: Annotated[
+        list[str], typer.Option(help="A card and where its device listens, NAME=ADDRESS. Repeatable.")
+    ],
+    listen: Annotated[
+        str, typer.Option(help="Where to serve: unix:/path or tcp:host:port.")
+    ] = "tcp:127.0.0.1:7420",
+    state: Annotated[Path | None, typer.Option(help="Folder where placement is written down.")] = None,
+    certs: Annotated[Path | None, typer.Option(help="Folder of the fleet manager's certificate.")] = None,
+    every: Annotated[str, typer.Option(help="From one look at the cards to the next, like 10s.")] = "10s",
+    ticks: Annotated[int | None, typer.Option(min=1, help="End after so many looks.")] = None,
+) -> None:
+    """Own which card each application is on: take in, move to where it is served best, empty what is drained.
+
+    Cards go on without it. Ctrl-C ends.
+    """
+    options = FleetOptions(
+        cards=_cards(card),
+        folder=state if state is not None else state_folder() / "fleet",
+        listen=listen,
+        every_seconds=parse_duration_seconds(every),
+        certificates=certs,
+    )
+    console = Console(stderr=True)
+
+    def listening(address: str) -> None:
+        console.print(
+            f"fleet of {len(options.cards)} cards, serving on {address}; Ctrl-C ends", highlight=False
+        )
+
+    silent: dict[str, str] = {}
+
+    def seen(tick: FleetTick) -> None:
+        for event in tick.events:
+            console.print(f"{escape(event.about)}: {escape(event.sentence)}", highlight=False)
+        for name in tick.silent.keys() - silent.keys():
+            console.print(f"card {escape(name)} is silent: {escape(tick.silent[name])}", highlight=False)
+        for name in silent.keys() - tick.silent.keys():
+            console.print(f"card {escape(name)} is heard", highlight=False)
+        silent.clear()
+        silent.update(tick.silent)
+
+    with one_blas_thread():
+        code = run(lambda: run_fleet(options, listening=listening, seen=seen, ticks=ticks))
+    raise typer.Exit(code)
+
+
+def _cards(given: list[str]) -> dict[str, str]:
+    """Return addresses by name of what people type as NAME=ADDRESS.
+
+    Raises:
+        InputError: one is not of that form, or a name stands twice.
+
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, address = text.partition("=")
+        if not equals or not address:
+            raise InputError(f"--card '{text}' names no address; write it as NAME=ADDRESS")
+        if checked_name("a card", name) in found:
+            raise InputError(f"--card '{name}' stands there twice; give each card once")
+        found[name] = address
+    return found
