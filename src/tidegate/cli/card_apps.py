@@ -36,6 +36,20 @@ PAGES_MAX = 1000
 apps_app = typer.Typer(help="Applications on a card.", no_args_is_help=True)
 
 
+PortOption = Annotated[list[int] | None, typer.Option(help="A TCP port it serves on; may be repeated.")]
+EnvironmentOption = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="NAME=VALUE", help="A variable for it; may be repeated."),
+]
+HandsOffOption = Annotated[
+    bool, typer.Option("--hands-off", help="It speaks the hand-off contract, and moves with its state.")
+]
+NeverOption = Annotated[bool, typer.Option("--never-restart", help="Leave it where it ends by itself.")]
+LatencyOption = Annotated[
+    str | None, typer.Option(metavar="MILLISECONDS", help="99th percentile agreed on, as 10.")
+]
+
+
 @apps_app.callback()
 def _apps() -> None:
     """Look after a card's applications."""
@@ -101,22 +115,14 @@ def create(
     ] = "",
     floor: Annotated[str, typer.Option(metavar="AMOUNTS", help="Least it ever holds.")] = "",
     ceiling: Annotated[str, typer.Option(metavar="AMOUNTS", help="Most it ever holds.")] = "",
-    port: Annotated[list[int] | None, typer.Option(help="A TCP port it serves on; may be repeated.")] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
-    ] = None,
-    hands_off: Annotated[
-        bool, typer.Option("--hands-off", help="It speaks the hand-off contract, and moves with its state.")
-    ] = False,
-    latency: Annotated[
-        str | None, typer.Option(metavar="MILLISECONDS", help="99th percentile agreed on, as 10.")
-    ] = None,
+    port: PortOption = None,
+    env: EnvironmentOption = None,
+    hands_off: HandsOffOption = False,
+    latency: LatencyOption = None,
     priority: Annotated[int, typer.Option(help="SLA class, 0-255; a higher one gives way later.")] = 0,
     state_size: Annotated[str, typer.Option(metavar="BYTES", help="Its state's size, about.")] = "0",
     server: Annotated[str, typer.Option(help="The server whose work it does.")] = "",
-    never_restart: Annotated[
-        bool, typer.Option("--never-restart", help="Leave it where it ends by itself.")
-    ] = False,
+    never_restart: NeverOption = False,
     stopped: Annotated[bool, typer.Option("--stopped", help="Take it in and leave it stopped.")] = False,
     epoch: Annotated[int, typer.Option(help="Its epoch, where it was on another card before.")] = 0,
     dry_run: DryRunOption = False,
