@@ -80,8 +80,8 @@ class Sample:
 
 def columns(kind: type[IntEnum], rows: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
     """Return (kind, entities) from one mapping per entity; what a mapping lacks is NaN."""
-    wanted = range(len(kind))
-    table = [[row.get(at, math.nan) for at in wanted] for row in rows]
+    wanted, unknown = range(len(kind)), [math.nan] * len(kind)
+    table = [list(map(row.get, wanted, unknown)) for row in rows]
     return np.array(table, dtype=np.float64).reshape(len(rows), len(kind)).T.copy()
 
 

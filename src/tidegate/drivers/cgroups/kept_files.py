@@ -65,9 +65,11 @@ class KeptFiles:
         file.round = self._round
         if file.descriptor != _CLOSED:
             try:
-                return _whole(file.descriptor)
+                data = os.pread(file.descriptor, PREAD_BYTES, 0)
             except OSError:
                 self._close(file)
+            else:
+                return data if len(data) < PREAD_BYTES else _whole(file.descriptor)
         return None if file.look_again > self._round else self._first(path, file)
 
     def inode(self, path: str) -> int:
@@ -126,10 +128,8 @@ def _whole(descriptor: int) -> bytes:
 
     """
     count = PREAD_BYTES
-    data = os.pread(descriptor, count, 0)
-    while len(data) == count < READ_BYTES_MAX:
-        count = min(count * 4, READ_BYTES_MAX)
-        data = os.pread(descriptor, count, 0)
+    while len(data := os.pread(descriptor, count, 0)) == count < READ_BYTES_MAX:
+        count *= 4
     return data
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tidegate.drivers.cgroups.kernel_files import fields, number, read_bytes
@@ -99,11 +99,15 @@ class LimitFiles:
         self._settings: tuple[Setting | None, Setting | None] = (None, None)
 
     def read(self, read: Read, memory_stat: bytes | None = None) -> Limits:
-        """Return what the cgroup is limited to now; ``memory_stat`` spares reading that file again."""
+        """Return what the cgroup is limited to now; ``memory_stat`` spares reading that file again.
+
+        While there is no quota its period is not read, but told to be the usual one.
+        """
         cpu, period, soft = self._cpu, self._period, self._soft
+        quota = None if cpu is None else read(cpu)
         held = (
-            None if cpu is None else read(cpu),
-            None if period is None else read(period),
+            quota,
+            None if period is None or quota is None or quota.startswith(_NO_QUOTA) else read(period),
             None if soft is None else read(soft),
         )
         if held != self._held:
@@ -122,7 +126,8 @@ class LimitFiles:
 
 def read_limits(hierarchy: Hierarchy, path: str) -> Limits:
     """Return what a cgroup is limited to."""
-    return LimitFiles(hierarchy, path).read(read_bytes)
+    limits = LimitFiles(hierarchy, path).read(read_bytes)
+    return replace(limits, cpu=read_cpu_setting(hierarchy, path))
 
 
 def read_cpu_setting(hierarchy: Hierarchy, path: str) -> Setting | None:
@@ -151,6 +156,7 @@ def working_set_bytes(hierarchy: Hierarchy, path: str) -> float:
 
 USAGE_FILE: Final = {1: "memory.usage_in_bytes", 2: "memory.current"}
 INACTIVE_KEY: Final = {1: b"\ntotal_inactive_file ", 2: b"\ninactive_file "}
+_NO_QUOTA: Final = b"-"
 _HARD_FILE: Final = {1: "memory.stat", 2: "memory.max"}
 _HARD_KEY: Final = (b"\nhierarchical_memory_limit ",)
 

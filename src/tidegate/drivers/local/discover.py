@@ -75,7 +75,7 @@ class Trail:
     def holds(self) -> bool:
         """Whether as many folders are there as were, and the empty still are.
 
-        A folder that took the place of another is not noticed here: that the other is gone is, when it is read.
+        A folder that took another's place is not noticed here; that the other is gone is, when it is read.
         """
         return all(_links(folder) == links for folder, links in self.links.items()) and not any(
             pid_in(folder) is not None for folder, pid_in in self.empty.items()
