@@ -9,6 +9,7 @@ import typer
 from tidegate.cli import card_apps, card_migrate, card_profile
 from tidegate.cli.card_amounts import amounts_text, parse_amounts
 from tidegate.cli.card_line import (
+    WHICH,
     AddressOption,
     Asked,
     CertsOption,
@@ -35,8 +36,14 @@ card_app.add_typer(card_migrate.migrate_app, name="migrate")
 
 
 @card_app.callback()
-def _card() -> None:
+def _card(
+    card: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which card, where a fleet manager is asked that has several."),
+    ] = None,
+) -> None:
     """Look after offload cards."""
+    WHICH.set(card)
 
 
 @card_app.command("show")
@@ -60,14 +67,14 @@ def list_command(
     certs: CertsOption = None,
     json: JsonOption = None,
 ) -> None:
-    """List the cards at several addresses."""
+    """List the cards at one or several addresses; a fleet manager has them all."""
     found: list[card_pb2.Card] = []
 
     async def call(asked: Asked) -> None:
-        found.append(await _get(asked))
+        found.extend(asked.cards)
 
     for each in [*addresses] if addresses else [address]:
-        ask(each, certs, call, json)
+        ask(each, certs, call, json, whichever=True)
     write_json(json, list(found))
     console().print(cards_table(found))
 

@@ -8,6 +8,7 @@ import typer
 
 from tidegate.cli.card_amounts import amounts_text, parse_amounts
 from tidegate.cli.card_line import (
+    WHICHEVER,
     AddressOption,
     Asked,
     CertsOption,
@@ -72,11 +73,13 @@ def list_command(address: AddressOption = None, certs: CertsOption = None, json:
                 break
         write_json(json, list(found))
         if not found:
-            say(f"Card {last(asked.card)} has no applications; make one with 'tidegate card apps create'.")
+            where = "No card" if asked.card == WHICHEVER else f"Card {last(asked.card)}"
+            has = "has an application" if asked.card == WHICHEVER else "has no applications"
+            say(f"{where} {has}; make one with 'tidegate card apps create'.")
             return
         console().print(applications_table(found))
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @apps_app.command("show")
@@ -100,7 +103,7 @@ def show(
         say(f"ceiling  {amounts_text(one.spec.ceiling)}")
         say(f"hand-off {'yes' if one.spec.hands_off else 'no'}")
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @apps_app.command("create")
@@ -164,7 +167,7 @@ def create(
         if dry_run:
             say("It would fit; nothing was changed.")
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @apps_app.command("start")
@@ -182,7 +185,7 @@ def start(
         answer = await _stub(asked).StartApplication(request, timeout=START_SECONDS)
         _told(answer.application, json)
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 GraceOption = Annotated[str, typer.Option(metavar="DURATION", help="How long it may take to end by itself.")]
@@ -208,7 +211,7 @@ def stop(
         answer = await _stub(asked).StopApplication(request, timeout=seconds + START_SECONDS)
         _told(answer.application, json)
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @apps_app.command("delete")
@@ -222,9 +225,10 @@ def delete(name: NameArgument, address: AddressOption = None, certs: CertsOption
             name=asked.application(name), request_id=request_id()
         )
         await _stub(asked).DeleteApplication(request, timeout=START_SECONDS)
-        say(f"Application {name} is gone from card {last(asked.card)}.")
+        where = "the fleet" if asked.card == WHICHEVER else f"card {last(asked.card)}"
+        say(f"Application {name} is gone from {where}.")
 
-    ask(address, certs, call)
+    ask(address, certs, call, whichever=True)
 
 
 def _stub(asked: Asked) -> application_pb2_grpc.ApplicationServiceAsyncStub:

@@ -74,11 +74,12 @@ def conditions(found: Iterable[amounts_pb2.Condition]) -> list[Text]:
 
 def applications_table(applications: Iterable[application_pb2.Application]) -> Table:
     """Return applications, a row each."""
-    table = _table("application", "state", "epoch", "holds", "uses", "p99", "restarts", "addresses")
+    table = _table("application", "card", "state", "epoch", "holds", "uses", "p99", "restarts", "addresses")
     for one in applications:
         status = one.status
         table.add_row(
             _text(last(one.name)),
+            _text(one.name.split("/")[1]),
             word(application_pb2.ApplicationState.Name(status.state), "APPLICATION_STATE_"),
             str(status.epoch),
             amounts_text(status.held),
