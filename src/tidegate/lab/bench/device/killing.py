@@ -37,8 +37,8 @@ FULL_POINTS: Final = 6
 NAMES: Final = ("k0", "k1", "k2", "p0", "f0", "f1")
 """Of applications: given to a card, without hand-off, given to the fleet."""
 FIRST: Final = (("k0", "a"), ("k1", "b"), ("p0", "a"), ("f0", FLEET))
-SETTLE_SECONDS_MAX: Final = 60.0
-"""How long it may take from the last start until all agree; a device may wait for its restarts' back-off."""
+SETTLE_SECONDS_MAX: Final = 90.0
+"""How long it may take until all agree; a move that failed is tried again by the fleet after a minute."""
 SETTLE_APART_SECONDS_MAX: Final = 120.0
 """The same after half a minute apart: whoever asked in vain asks less and less often."""
 ANSWER_SECONDS_MAX: Final = 60.0
@@ -181,6 +181,7 @@ class Killing:
             point.what += f" (refused: {change.refused})"
         faults += await self._settled(random, seconds)
         if change.kind == "drain":
+            self.expected.drained = ""
             back = Change(kind="resume", card=change.card)
             await ask(self.world, back, seconds=ANSWER_SECONDS_MAX)
             faults += [] if back.answered else [f"'{back}' was not answered"]
@@ -204,6 +205,8 @@ class Killing:
         if change.kind in {"create", "start"}:
             self.expected.runs[name] = True
             self._client(name)
+        elif change.kind == "drain":
+            self.expected.drained = change.card
         elif change.kind == "stop":
             self.expected.runs[name] = False
         elif change.kind == "delete":

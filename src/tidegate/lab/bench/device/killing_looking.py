@@ -22,7 +22,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.wire.card.v1 import application_pb2, application_pb2_grpc, card_pb2, card_pb2_grpc
 from tidegate.wire.dialing import dialled
 from tidegate.wire.identities import Identity, Role
-from tidegate.wire.names import application_of, card_name
+from tidegate.wire.names import ApplicationName, application_of, card_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -50,6 +50,8 @@ class Expected:
     runs: dict[str, bool] = field(default_factory=dict)
     clients: dict[str, Client] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    drained: str = ""
+    """The card that nothing may run on."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -280,6 +282,8 @@ def _compare_placement(
             continue
         sight.where[name] = on[name][0]
         state = rooms[on[name][0]][name].status.state
+        if runs and on[name][0] == expected.drained:
+            sight.faults.append(f"{name} is on {on[name]} still, which is drained")
         if state != (RUNNING if runs else STOPPED):
             sight.faults.append(f"{name} is in state {state} on {on[name]}, and should run: {runs}")
 
@@ -310,8 +314,8 @@ async def _compare_fleet(sight: Sight, world: World, expected: Expected) -> None
     if listed is None:
         sight.faults.append("the fleet manager does not answer")
     else:
-        told = sorted((one.card, one.application) for one in map(application_of, (each.name for each in listed)))
-        real = sorted((world.card(letter), name) for name, letter in sight.where.items())
+        told = sorted(one.name for one in listed)
+        real = sorted(str(ApplicationName(world.card(letter), name)) for name, letter in sight.where.items())
         if told != real:
             sight.faults.append(f"the fleet manager tells of {told}, it is {real}")
     try:

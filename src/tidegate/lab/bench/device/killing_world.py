@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 CARDS: Final = ("a", "b")
 FLEET: Final = "fleet"
 AGENT: Final = "agent"
-CORES: Final = 2
+CORES: Final = 4
+"""Of each card: one has room for all applications."""
 MEMORY: Final = "1GiB"
 DEVICE_PORT: Final = 7700
 DISK_MEGABYTES: Final = 16
