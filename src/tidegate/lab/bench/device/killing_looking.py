@@ -179,11 +179,11 @@ def _held_faults(
         faults.append(f"the kernel limits to {cores} cores, the device says {said.cpu_millis} thousandths")
     if memory is None or memory != said.memory_bytes:
         faults.append(f"the kernel limits to {memory} bytes, the device says {said.memory_bytes}")
-    if cores is not None and abs(kept["cpu_cores"] - cores) > CORES_STEP:
+    if cores is not None and abs((kept["cpu_cores"] or 0.0) - cores) > CORES_STEP:
         faults.append(f"the kernel limits to {cores} cores, the store says {kept['cpu_cores']}")
     if memory is not None and kept["memory_bytes"] != memory:
         faults.append(f"the kernel limits to {memory} bytes, the store says {kept['memory_bytes']}")
-    if cores is not None and abs(wanted["cpu_cores"] - cores) > max(0.011, 0.011 * cores):
+    if cores is not None and abs((wanted["cpu_cores"] or 0.0) - cores) > max(0.011, 0.011 * cores):
         faults.append(f"{wanted['cpu_cores']} cores are wanted, {cores} held")
     if stored_one.get("migration") or stored_one.get("taking") or stored_one.get("failure"):
         faults.append(f"the store has it as {stored_one}")
