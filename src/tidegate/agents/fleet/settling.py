@@ -113,7 +113,13 @@ def _taken_over(known: Placed | None, one: ApplicationSeen, card: str, now_secon
         )
     asked = max(known.epoch_asked, one.epoch)
     return replace(
-        known, card=card, asked="", epoch=one.epoch, epoch_asked=asked, spec=one.spec, since_seconds=now_seconds
+        known,
+        card=card,
+        asked="",
+        epoch=one.epoch,
+        epoch_asked=asked,
+        spec=one.spec,
+        since_seconds=now_seconds,
     )
 
 
