@@ -93,6 +93,14 @@ class Moving:
                 return
             try:
                 self._step(one)
+                with self.card.lock:
+                    after = self.card.migrations.get(identifier)
+                if (
+                    one.phase is MigrationPhase.PREPARING
+                    and after is not None
+                    and after.phase is MigrationPhase.SWITCHING
+                ):
+                    self._step(after)  # at once: from here on it counts as a pause
             except TidegateError as error:
                 self._again(identifier, str(error))
 
