@@ -61,6 +61,8 @@ class Deciding:
     _service: TelemetryService = field(init=False)
     _expecting: Expecting = field(init=False)
     _pressing: Pressing = field(init=False)
+    _ordered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where orders wait for the card's own applications."""
 
     def __post_init__(self) -> None:
         """Plug it together.
@@ -112,6 +114,7 @@ class Deciding:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._turning.run())
             tasks.create_task(self._sample())
+            tasks.create_task(self._carry_out())
 
     def _tick(self) -> None:
         """Turn the loop once; one turn that fails costs a step, and grants stand."""
@@ -121,11 +124,23 @@ class Deciding:
             _log("a turn of the fast loop failed unexpectedly", error)
 
     def _called(self, server: str) -> None:
-        """Wake whoever carries out what was ordered there; the card's own is looked at with each sample."""
+        """Wake whoever carries out what was ordered there."""
+        if server == self._own.name:
+            self._ordered.set()
         self._service.call(server)
 
+    async def _carry_out(self) -> None:
+        """Do what is ordered for the card's own applications, as soon as it is."""
+        while True:
+            await self._ordered.wait()
+            self._ordered.clear()
+            try:
+                await self._own.carry_out()
+            except Exception as error:  # noqa: BLE001 - the next orders may fare better, and grants stand
+                _log("orders for the card's own applications failed unexpectedly", error)
+
     async def _sample(self) -> None:
-        """Show the loop the card's own applications each step, and do what it ordered for them."""
+        """Show the loop the card's own applications each step."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         looked = 0
@@ -138,8 +153,6 @@ class Deciding:
                 if snapshot.time_seconds // LOOK_SECONDS != looked:
                     looked = snapshot.time_seconds // LOOK_SECONDS
                     self._look(snapshot)
-                await asyncio.sleep(0)  # the loop turns, if it is time
-                await self._own.carry_out()
             except Exception as error:  # noqa: BLE001 - the next step may do better, and grants stand
                 structlog.get_logger(__name__).error(
                     "a step of the device failed unexpectedly", exc_info=error

@@ -42,6 +42,7 @@ ACTIVATE_TRIES_MAX: Final = 3
 EXPORT_TRIES_MAX: Final = 3
 SETTLE_NANOSECONDS: Final = 2 * SECOND
 """How long a standby runs before anything relies on it: what can't have its port has ended by then."""
+SWITCHED: Final = (MigrationPhase.PREPARING, MigrationPhase.SWITCHING)
 RETRY_FIRST_NANOSECONDS: Final = SECOND // 2
 RETRY_MAX_NANOSECONDS: Final = 60 * SECOND
 
@@ -93,14 +94,6 @@ class Moving:
                 return
             try:
                 self._step(one)
-                with self.card.lock:
-                    after = self.card.migrations.get(identifier)
-                if (
-                    one.phase is MigrationPhase.PREPARING
-                    and after is not None
-                    and after.phase is MigrationPhase.SWITCHING
-                ):
-                    self._step(after)  # at once: from here on it counts as a pause
             except TidegateError as error:
                 self._again(identifier, str(error))
 
@@ -118,6 +111,8 @@ class Moving:
             after = self.card.migrations.get(one.id)
         if after is None or after.phase is not one.phase or after.leftover != one.leftover:
             self._tries.pop(one.id, None)
+        if after is not None and (one.phase, after.phase) == SWITCHED:
+            self._step(after)  # it serves no more: nothing waits for another turn
 
     # --- It serves here still -----------------------------------------------------------------
 

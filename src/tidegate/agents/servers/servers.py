@@ -289,7 +289,8 @@ class Servers:
             epoch=self._epoch,
             roster_version=part.who.version,
             batch_number=server.sample.number,
-            expires_nanoseconds=actions.expires_seconds * NANOSECONDS,
+            # To the end of that second, as the guard against old plans has it: samples are told in whole ones.
+            expires_nanoseconds=(actions.expires_seconds + 1) * NANOSECONDS,
             workload_id=part.who.roster.ids[actions.workload[rows] - part.columns.start],
             resource_row=local[actions.resource_row[rows]],
             amount_from=actions.amount_from[rows],
