@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tidegate.agents.fleet.over_wire import WireCard
 from tidegate.drivers.card.runtime import ProcessRuntime
@@ -24,7 +24,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from tidegate.agents.fleet.records import CardSeen
 
@@ -35,6 +35,8 @@ FIRST_PORT: Final = 7101
 APPLICATION_MEMORY_BYTES: Final = 100 << 20
 MEMORY_PER_CARD: Final = "4GiB"
 KEYVALUE: Final = "tidegate.examples.keyvalue"
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,12 @@ class Cell:
                     ) from error
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def remove(self, name: str) -> None:
+        """Have an application stopped and forgotten wherever it is."""
+        for card in self.cards.values():
+            with contextlib.suppress(TidegateError):  # what is left at the end is ended without its device
+                await card.wire.delete(name)
+
     async def look(self) -> dict[str, CardSeen]:
         """Return every card as it tells of itself, by letter."""
         seen = await asyncio.gather(*(card.wire.look() for card in self.cards.values()))
@@ -173,6 +181,25 @@ def cell(letters: Sequence[str], *, cores: float) -> Iterator[Cell]:
         yield Cell(folder=folder, cards=made)
 
 
+def on_cards(letters: Sequence[str], cores: float, do: Callable[[Cell], Awaitable[Found]]) -> Found:
+    """Have cards of so many cores, do something with them, and return what came of it.
+
+    Raises:
+        InputError: this process is not root, or this machine lacks what it takes.
+
+    """
+    with cell(letters, cores=cores) as here:
+
+        async def done() -> Found:
+            try:
+                await here.ready()
+                return await do(here)
+            finally:
+                await here.close()
+
+        return asyncio.run(done())
+
+
 def card_name(letter: str) -> str:
     """Return what a card of this process is called."""
     return f"bench-{os.getpid()}-{letter}"
@@ -190,4 +217,4 @@ def _emptied(name: str, namespace: str | None) -> None:
             shutil.rmtree(f"/run/tidegate/{name}")
 
 
-__all__ = ["Cell", "KeyValue", "cell"]
+__all__ = ["Cell", "KeyValue", "cell", "on_cards"]

@@ -13,6 +13,7 @@ from tidegate.lab.bench.cards.programs import Program
 from tidegate.model.errors import TidegateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 LATE_SECONDS: Final = 60.0
@@ -24,13 +25,22 @@ class Load:
     """One load generator."""
 
     def __init__(
-        self, *, at: str, seconds: float, clients: int, rate: float, patience_seconds: float, log: Path
+        self,
+        *,
+        at: str,
+        seconds: float,
+        clients: int,
+        rate: float,
+        patience_seconds: float,
+        log: Path,
+        skip_seconds: float = 0.0,
+        marks: Sequence[float] = (),
     ) -> None:
         """Start it."""
         self._until_seconds = seconds + patience_seconds + LATE_SECONDS
         arguments = [
             "load", "--at", at, "--seconds", str(seconds), "--clients", str(clients), "--rate", str(rate),
-            "--patience", str(patience_seconds),
+            "--patience", str(patience_seconds), "--skip", str(skip_seconds), *(f"--mark={mark}" for mark in marks),
         ]  # fmt: skip
         self.program = Program(arguments, log=log, module=KEYVALUE)
 
