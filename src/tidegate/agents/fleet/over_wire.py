@@ -233,5 +233,5 @@ def _application_seen(message: application_pb2.Application) -> ApplicationSeen:
         used=amounts.to_record(status.used),
         expected=amounts.to_record(status.expected),
         cpu_cores_for_sla=cores,
-        latency_p99_seconds=None if late is None else late / NANOSECONDS,
+        latency_p99_seconds=late,
     )
