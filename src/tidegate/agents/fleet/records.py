@@ -74,6 +74,8 @@ class Placed:
     spec: ApplicationSpec
     since_seconds: float
     """When it came to that card."""
+    asked: str = ""
+    """The card that was asked to take it in, and has not answered: it alone may have it."""
     wanted: bool = False
     """Whether somebody gave it to the fleet: then it is placed again where its card has lost it."""
 
