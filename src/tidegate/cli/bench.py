@@ -26,7 +26,9 @@ WORKLOADS_MAX = 10_000_000
 
 
 def command(
-    area: Annotated[str, typer.Argument(help="What to measure: forecast, live, replay, soak or tick.")],
+    area: Annotated[
+        str, typer.Argument(help="What to measure: device, forecast, live, migration, replay, soak or tick.")
+    ],
     workloads: Annotated[str, typer.Option(help="tick: numbers of workloads, comma-separated.")] = SIZES,
     policy: Annotated[str | None, typer.Option(help="tick: the policy; replay: policies.")] = None,
     trace: Annotated[
@@ -117,6 +119,14 @@ def _measured(
             from tidegate.lab.bench.live import bench_live
 
             return bench_live(seed=seed, progress=progress)
+        case "device":
+            from tidegate.lab.bench.device.measure import bench_device
+
+            return bench_device(seed=seed, progress=progress)
+        case "migration":
+            from tidegate.lab.bench.migration import bench_migration
+
+            return bench_migration(seed=seed, progress=progress)
         case "tick":
             from tidegate.lab.bench.tick import bench_tick
 
@@ -132,7 +142,9 @@ def _measured(
 
             return bench_soak(traces, seed=seed, progress=progress)
         case _:
-            raise InputError(f"unknown area '{area}'; choose from forecast, live, replay, soak, tick")
+            raise InputError(
+                f"unknown area '{area}'; choose from device, forecast, live, migration, replay, soak, tick"
+            )
 
 
 def _sizes(text: str) -> list[int]:

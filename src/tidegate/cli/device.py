@@ -64,6 +64,9 @@ def command(
     core_worth: Annotated[
         float, typer.Option(help="What one of its cores is worth, in a server's cores.")
     ] = 1.0,
+    journal: Annotated[
+        bool, typer.Option(help="Write each turn of its fast loop down before what it orders is done.")
+    ] = True,
 ) -> None:
     """Run an offload card: start, size, watch and move its applications, as asked over the network.
 
@@ -79,6 +82,7 @@ def command(
         parse_amounts(reserve),
         host,
         core_worth,
+        journal=journal,
     )
     try:
         _run(configuration, namespace)
@@ -95,7 +99,10 @@ def _configuration(
     reserved: Amounts,
     host: str,
     core_worth: float,
+    *,
+    journal: bool,
 ) -> Configuration:
+    from tidegate.agents.device.deciding import Sizes
     from tidegate.agents.device.program import Configuration
     from tidegate.agents.device.room import Room
     from tidegate.app.state import state_folder
@@ -110,6 +117,7 @@ def _configuration(
         host=host,
         architecture=platform.machine(),
         core_worth=core_worth,
+        sizes=Sizes(journalled=journal),
     )
 
 

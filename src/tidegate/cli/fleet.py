@@ -16,6 +16,7 @@ from tidegate.app.threads import one_blas_thread
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.model.application import checked_name
 from tidegate.model.errors import InputError
+from tidegate.plan.cards import CardPlanner
 
 if TYPE_CHECKING:
     from tidegate.agents.fleet.records import FleetTick
@@ -31,6 +32,9 @@ def command(
     state: Annotated[Path | None, typer.Option(help="Folder where placement is written down.")] = None,
     certs: Annotated[Path | None, typer.Option(help="Folder of the fleet manager's certificate.")] = None,
     every: Annotated[str, typer.Option(help="From one look at the cards to the next, like 10s.")] = "10s",
+    dwell: Annotated[
+        str, typer.Option(help="How long who has moved, or was just found, stays where it is, like 2m.")
+    ] = "2m",
     ticks: Annotated[int | None, typer.Option(min=1, help="End after so many looks.")] = None,
 ) -> None:
     """Own which card each application is on: take in, move to where it is served best, empty what is drained.
@@ -43,6 +47,7 @@ def command(
         listen=listen,
         every_seconds=parse_duration_seconds(every),
         certificates=certs,
+        planner=CardPlanner(dwell_seconds=parse_duration_seconds(dwell)),
     )
     console = Console(stderr=True)
 

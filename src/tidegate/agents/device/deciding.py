@@ -19,6 +19,7 @@ from tidegate.agents.servers.servers import Servers
 from tidegate.agents.servers.service import TelemetryService, served
 from tidegate.agents.servers.turning import Turning
 from tidegate.app.registry import LIVE
+from tidegate.app.service import Service
 from tidegate.model.application import Amounts
 from tidegate.model.resources import Resource
 
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.device.services.device import Device
+    from tidegate.journal.sql.opening import Location
+    from tidegate.journal.sql.writer import SqlJournal
     from tidegate.loop import Loop
     from tidegate.model.snapshot import Snapshot
     from tidegate.model.tick import Tick
-    from tidegate.ports import Journal
     from tidegate.wire.serving import Served
 
 RESOURCES: Final = (Resource.CPU, Resource.MEMORY, Resource.NETWORK, Resource.STORAGE)
@@ -44,6 +46,20 @@ class Sizes:
     model: str = LIVE
     step_seconds: int = 1
     seed: int = 0
+    journalled: bool = True
+    """Whether each turn is written down before what it orders is done."""
+
+    def identity(self, card: str) -> dict[str, str]:
+        """Return which loop a journal is of."""
+        return {
+            "loop": "device",
+            "card": card,
+            "policy": self.policy,
+            "model": self.model,
+            "step": f"{self.step_seconds} s",
+            "resources": ",".join(resource.label for resource in RESOURCES),
+            "seed": str(self.seed),
+        }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,7 +68,8 @@ class Deciding:
 
     device: Device
     sizes: Sizes
-    journal: Journal | None = None
+    journal: SqlJournal | None = None
+    """Where each turn is written down before anything of it is done; nowhere, if there is none."""
     seen: Callable[[Tick], None] = lambda _tick: None
     servers: Servers = field(init=False)
     _loop: Loop = field(init=False)
@@ -61,6 +78,10 @@ class Deciding:
     _service: TelemetryService = field(init=False)
     _expecting: Expecting = field(init=False)
     _pressing: Pressing = field(init=False)
+    _looked: int = 0
+    """When what is expected was last written down, in steps of `LOOK_SECONDS`."""
+    _ordered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where orders wait for the card's own applications."""
 
     def __post_init__(self) -> None:
         """Plug it together.
@@ -94,7 +115,7 @@ class Deciding:
             step_seconds=sizes.step_seconds,
         )
         self._loop = loop
-        self._turning = Turning(self.servers, self._tick, step_seconds=sizes.step_seconds)
+        self._turning = Turning(self.servers, self._tick, step_seconds=sizes.step_seconds, own=self._own.name)
         self._service = TelemetryService(
             self.servers, card=card.name, now_nanoseconds=card.now, arrived=self._turning.arrived
         )
@@ -106,44 +127,70 @@ class Deciding:
         """The telemetry stream, for a server."""
         return served(self._service)
 
+    def go_on(self, where: Location) -> None:
+        """Go on from what was written down before.
+
+        Raises:
+            TidegateError: a part of the journal that is needed is missing or damaged.
+
+        """
+        if self.journal is not None:
+            Service(loop=self._loop, journal=self.journal).go_on(where)
+
     async def run(self) -> None:
         """Decide until cancelled."""
         self._own.greet()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._turning.run())
-            tasks.create_task(self._sample())
+            tasks.create_task(self._pace())
+            tasks.create_task(self._carry_out())
 
     def _tick(self) -> None:
         """Turn the loop once; one turn that fails costs a step, and grants stand."""
         try:
-            self.seen(self._loop.tick())
+            self._show()
+            self.seen(self._turned())
         except Exception as error:  # noqa: BLE001 - the next one may do better
+            self.servers.withdraw()
             _log("a turn of the fast loop failed unexpectedly", error)
 
+    def _turned(self) -> Tick:
+        """Turn the loop; servers hear what it orders only after this, so after it was written down."""
+        if self.journal is None:
+            return self._loop.tick()
+        return Service(loop=self._loop, journal=self.journal).tick()
+
+    def _show(self) -> None:
+        """Show the loop the card's own applications as they are now."""
+        snapshot = self._own.sample()
+        self._expecting.show(snapshot)
+        self._pressing.show(snapshot, self._own.servers_of)
+        if snapshot.time_seconds // LOOK_SECONDS != self._looked:
+            self._looked = snapshot.time_seconds // LOOK_SECONDS
+            self._look(snapshot)
+
     def _called(self, server: str) -> None:
-        """Wake whoever carries out what was ordered there; the card's own is looked at with each sample."""
+        """Wake whoever carries out what was ordered there."""
+        if server == self._own.name:
+            self._ordered.set()
         self._service.call(server)
 
-    async def _sample(self) -> None:
-        """Show the loop the card's own applications each step, and do what it ordered for them."""
+    async def _carry_out(self) -> None:
+        """Do what is ordered for the card's own applications, as soon as it is."""
+        while True:
+            await self._ordered.wait()
+            self._ordered.clear()
+            try:
+                await self._own.carry_out()
+            except Exception as error:  # noqa: BLE001 - the next orders may fare better, and grants stand
+                _log("orders for the card's own applications failed unexpectedly", error)
+
+    async def _pace(self) -> None:
+        """Turn the loop each step where no server does by its samples."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        looked = 0
         while True:
-            try:
-                snapshot = self._own.sample()
-                self._turning.arrived()
-                self._expecting.show(snapshot)
-                self._pressing.show(snapshot, self._own.servers_of)
-                if snapshot.time_seconds // LOOK_SECONDS != looked:
-                    looked = snapshot.time_seconds // LOOK_SECONDS
-                    self._look(snapshot)
-                await asyncio.sleep(0)  # the loop turns, if it is time
-                await self._own.carry_out()
-            except Exception as error:  # noqa: BLE001 - the next step may do better, and grants stand
-                structlog.get_logger(__name__).error(
-                    "a step of the device failed unexpectedly", exc_info=error
-                )
+            self._turning.due()
             due = max(due + self.sizes.step_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
 

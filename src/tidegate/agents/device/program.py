@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -22,6 +22,9 @@ from tidegate.agents.device.services.cards import Cards
 from tidegate.agents.device.services.device import THREADS, Device
 from tidegate.agents.device.services.migrations import Migrations
 from tidegate.agents.device.services.profiles import Profiles
+from tidegate.journal.sql.opening import location
+from tidegate.journal.sql.retention import Retention
+from tidegate.journal.sql.writer import opened
 from tidegate.wire.card.v1.adjustment_pb2_grpc import add_AdjustmentServiceServicer_to_server
 from tidegate.wire.card.v1.application_pb2_grpc import add_ApplicationServiceServicer_to_server
 from tidegate.wire.card.v1.card_pb2_grpc import add_CardServiceServicer_to_server
@@ -30,7 +33,7 @@ from tidegate.wire.card.v1.profiling_pb2_grpc import add_ProfilingServiceService
 from tidegate.wire.serving import Served, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
     from tidegate.agents.device.peers import Peer
@@ -45,6 +48,10 @@ SAMPLE_SECONDS_MIN: Final = 0.02
 SAMPLE_SECONDS_MAX: Final = 1.0
 END_SECONDS: Final = 5.0
 """How long a device that is to end waits for what it has begun."""
+JOURNAL: Final = "decisions.db"
+"""What the fast loop decided and why, beside the store."""
+RETENTION: Final = Retention(samples_seconds=3600, bytes_max=512 * 1024**2)
+"""A card's disk is small: an hour of samples, a week of what changed, half a gibibyte in all."""
 HANDOUTS: Final = "handouts"
 """Folder of states that were handed out and are not settled, beside the store."""
 
@@ -145,11 +152,9 @@ async def serving_device(configuration: Configuration, outside: Outside) -> Asyn
         TidegateError: the store is damaged or another card's, or what runs can't be found out.
 
     """
-    async with device(configuration, outside) as working:
+    async with device(configuration, outside) as working, AsyncExitStack() as stack:
         offered = list(services(working))
-        deciding = (
-            None if configuration.sizes is None else Deciding(device=working, sizes=configuration.sizes)
-        )
+        deciding = stack.enter_context(_deciding(configuration, working))
         if deciding is not None:
             offered.append(deciding.served)
         async with (
@@ -162,6 +167,23 @@ async def serving_device(configuration: Configuration, outside: Outside) -> Asyn
             _beside(deciding),
         ):
             yield listening
+
+
+@contextmanager
+def _deciding(configuration: Configuration, working: Device) -> Iterator[Deciding | None]:
+    """Make what decides, gone on from its journal where it keeps one."""
+    sizes = configuration.sizes
+    if sizes is None:
+        yield None
+        return
+    if not sizes.journalled:
+        yield Deciding(device=working, sizes=sizes)
+        return
+    where = location(str(configuration.state / JOURNAL))
+    with opened(where, sizes.identity(configuration.name), RETENTION) as journal:
+        deciding = Deciding(device=working, sizes=sizes, journal=journal)
+        deciding.go_on(where)
+        yield deciding
 
 
 @asynccontextmanager

@@ -174,6 +174,13 @@ class Servers:
         known = self._servers.get(server)
         return known.waiting.popleft() if known is not None and known.waiting else None
 
+    def withdraw(self) -> None:
+        """Take back the orders that no server has taken yet, as where they can't be written down."""
+        for one in self._servers.values():
+            for orders in one.waiting:
+                self._confirmed.append(_all(self._sent.pop(orders.number), Phase.REFUSED))
+            one.waiting.clear()
+
     # --- what the loop asks ---------------------------------------------------------------------
 
     @property
@@ -190,9 +197,9 @@ class Servers:
         known = self._servers.get(server)
         return known is None or self._now() - known.heard_nanoseconds > LOST_SECONDS * NANOSECONDS
 
-    def is_complete(self) -> bool:
-        """Return whether every server that is heard has sent a sample since the last read."""
-        due = [one for name, one in self._servers.items() if not self.is_lost(name)]
+    def is_complete(self, *, besides: str = "") -> bool:
+        """Return whether every server that is heard has sent a sample since the last read, ``besides`` one."""
+        due = [one for name, one in self._servers.items() if name != besides and not self.is_lost(name)]
         return bool(due) and all(one.sample is not None and one.sample is not one.read for one in due)
 
     @property
@@ -289,7 +296,8 @@ class Servers:
             epoch=self._epoch,
             roster_version=part.who.version,
             batch_number=server.sample.number,
-            expires_nanoseconds=actions.expires_seconds * NANOSECONDS,
+            # To the end of that second, as the guard against old plans has it.
+            expires_nanoseconds=(actions.expires_seconds + 1) * NANOSECONDS,
             workload_id=part.who.roster.ids[actions.workload[rows] - part.columns.start],
             resource_row=local[actions.resource_row[rows]],
             amount_from=actions.amount_from[rows],

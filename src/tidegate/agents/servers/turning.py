@@ -15,14 +15,21 @@ if TYPE_CHECKING:
 class Turning:
     """Turns a loop over `Servers`."""
 
-    def __init__(self, servers: Servers, tick: Callable[[], object], *, step_seconds: float) -> None:
-        """Turn nothing yet; call `arrived` after each sample."""
-        self._servers, self._tick, self._step_seconds = servers, tick, step_seconds
+    def __init__(
+        self, servers: Servers, tick: Callable[[], object], *, step_seconds: float, own: str = ""
+    ) -> None:
+        """Turn nothing yet; call `arrived` after samples but those of ``own``, which are taken in a turn."""
+        self._servers, self._tick, self._step_seconds, self._own = servers, tick, step_seconds, own
         self._woken = asyncio.Event()
 
     def arrived(self) -> None:
         """Look whether it is time."""
-        if self._servers.is_complete():
+        if self._servers.is_complete(besides=self._own):
+            self._woken.set()
+
+    def due(self) -> None:
+        """Say that a step is over: it is time where no server is there to wait for."""
+        if not any(name != self._own and not self._servers.is_lost(name) for name in self._servers.names):
             self._woken.set()
 
     async def run(self, *, ticks: int | None = None) -> None:

@@ -27,6 +27,10 @@ def main() -> int:
     loading.add_argument("--clients", type=int, default=4)
     loading.add_argument("--rate", type=float, default=0.0, help="requests a second; 0: as many as can be")
     loading.add_argument("--patience", type=float, default=30.0, help="seconds after which a request is lost")
+    loading.add_argument(
+        "--skip", type=float, default=0.0, help="seconds overdue after which one is not sent"
+    )
+    loading.add_argument("--mark", type=float, action="append", help="second at which a new part begins")
     given = parser.parse_args()
     if given.kind == "serve":
         asyncio.run(
@@ -45,6 +49,8 @@ def main() -> int:
         clients=given.clients,
         requests_per_second=given.rate,
         patience_seconds=given.patience,
+        skip_seconds=given.skip,
+        marks=tuple(given.mark or ()),
     )
     found = asyncio.run(run(load))
     sys.stdout.write(json.dumps(asdict(found)) + "\n")

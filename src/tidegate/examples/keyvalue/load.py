@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from bisect import bisect
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -31,6 +32,11 @@ class Load:
     """Of all clients together; 0: each asks again once it has an answer."""
     patience_seconds: float = 30.0
     """A request that has no answer after so long is lost."""
+    skip_seconds: float = 0.0
+    """A request that could not be sent so long after it was due is not sent any more, and counts as that late;
+    0: all are sent, however late."""
+    marks: tuple[float, ...] = ()
+    """Seconds from the start, rising, between which the latency is told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,10 @@ class Found:
     latency_p99_seconds: float
     latency_max_seconds: float
     seconds: float
+    skipped: int = 0
+    """Could not be sent in time, and were not."""
+    latency_p99_between: tuple[float, ...] = ()
+    """Of what was due before the first mark, between it and the second, and so on; 0 where nothing was."""
 
 
 class Addresses:
@@ -135,10 +145,18 @@ class _Tally:
     """What one client counts."""
 
     latencies: list[float]
+    due: list[float]
+    """When each of those was due, from the start."""
     acknowledged: dict[str, str]
+    skipped: int = 0
     writes: int = 0
     lost: int = 0
     wrong: int = 0
+
+    def took(self, due: float, latency: float) -> None:
+        """Note how late an answer came."""
+        self.due.append(due)
+        self.latencies.append(latency)
 
 
 async def run(load: Load) -> Found:
@@ -146,7 +164,7 @@ async def run(load: Load) -> Found:
     start = monotonic()
     addresses = Addresses(load.at)
     clients = [Client(addresses, load.patience_seconds) for _ in range(load.clients)]
-    tallies = [_Tally([], {}) for _ in clients]
+    tallies = [_Tally([], [], {}) for _ in clients]
     pairs = list(zip(clients, tallies, strict=True))
     await asyncio.gather(*(_use(load, start, at, client, tally) for at, (client, tally) in enumerate(pairs)))
     seconds = monotonic() - start
@@ -163,10 +181,24 @@ async def run(load: Load) -> Found:
         acknowledged_writes_missing=missing,
         wrong_reads=sum(tally.wrong for tally in tallies),
         latency_p50_seconds=latencies[len(latencies) // 2],
-        latency_p99_seconds=latencies[int(0.99 * (len(latencies) - 1))],
+        latency_p99_seconds=_p99(latencies),
         latency_max_seconds=latencies[-1],
         seconds=seconds,
+        skipped=sum(tally.skipped for tally in tallies),
+        latency_p99_between=_between(load.marks, tallies),
     )
+
+
+def _between(marks: tuple[float, ...], tallies: list[_Tally]) -> tuple[float, ...]:
+    parts: list[list[float]] = [[] for _ in range(len(marks) + 1)]
+    for tally in tallies:
+        for due, latency in zip(tally.due, tally.latencies, strict=True):
+            parts[bisect(marks, due)].append(latency)
+    return tuple(_p99(sorted(part) or [0.0]) for part in parts)
+
+
+def _p99(rising: list[float]) -> float:
+    return rising[int(0.99 * (len(rising) - 1))]
 
 
 async def _use(load: Load, start: float, at: int, client: Client, tally: _Tally) -> None:
@@ -179,6 +211,10 @@ async def _use(load: Load, start: float, at: int, client: Client, tally: _Tally)
         await asyncio.sleep(max(due - monotonic(), 0.0))
         if monotonic() > start + load.seconds + load.patience_seconds:
             return
+        if load.skip_seconds and monotonic() - due > load.skip_seconds:
+            tally.took(due - start, monotonic() - due)
+            tally.skipped += 1
+            continue
         key, value = f"client-{at}-{turn // SETS_OF_REQUESTS % KEYS_PER_CLIENT}", f"{turn}"
         writes = turn % SETS_OF_REQUESTS == 0
         answer = await client.ask(f"SET {key} {value}" if writes else f"GET {key}")
@@ -187,7 +223,7 @@ async def _use(load: Load, start: float, at: int, client: Client, tally: _Tally)
             if writes:
                 tally.acknowledged.pop(key, None)  # it may hold the one or the other now
             continue
-        tally.latencies.append(monotonic() - due)
+        tally.took(due - start, monotonic() - due)
         if writes and answer == "OK":
             tally.acknowledged[key] = value
             tally.writes += 1

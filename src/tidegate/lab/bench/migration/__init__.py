@@ -1,0 +1,37 @@
+"""What moves cost and what they are worth: hand-offs under load, and a fleet manager over three cards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tidegate.lab.bench.cards.cell import on_cards
+from tidegate.lab.bench.migration import handoffs
+from tidegate.lab.bench.migration.handoffs import handed_off
+from tidegate.lab.bench.migration.three_cards import AT_FIRST, CARD_CORES, Asked, three_cards
+from tidegate.lab.bench.result import Benchmark, Row, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HANDING_CORES: Final = 1.0
+
+
+def bench_migration(*, seed: int, progress: Callable[[str, int, int], None]) -> Benchmark:
+    """Measure both; nothing here is drawn at random, so the seed says nothing.
+
+    Raises:
+        InputError: this process is not root, or this machine lacks what it takes.
+        TidegateError: a program of ours does not do what it should.
+
+    """
+    rows: list[Row] = []
+    hands = handoffs.Asked()
+    rows += on_cards("ab", HANDING_CORES, lambda here: handed_off(here, hands, progress=progress)).rows(hands)
+    asked = Asked()
+    letters = tuple(AT_FIRST)
+    moved = on_cards(letters, CARD_CORES, lambda here: three_cards(here, asked, progress=progress))
+    rows += moved.rows(asked)
+    return Benchmark(area="migration", machine=machine(), seed=seed, rows=tuple(rows))
+
+
+__all__ = ["bench_migration"]
