@@ -93,15 +93,20 @@ def grown(before: InterfaceCounters, after: InterfaceCounters) -> Grown:
         & (after.since == before.since[at])
         & (after.bits == before.bits[at])
     )
+    limits = 2.0**after.bits
     untold = np.where(after.bits == 32, UNTOLD_BYTES_PER_SECOND[32], UNTOLD_BYTES_PER_SECOND[64])
     told = np.where(after.bytes_per_second_max > 0, after.bytes_per_second_max, untold)
     most = OVER_RATIO * told * seconds
-    comparable &= most < np.exp2(after.bits.astype(np.float64))
+    comparable &= most < limits
+    forwards = np.minimum(OVER_RATIO * UNTOLD_BYTES_PER_SECOND[64] * seconds, limits)
 
     def difference(now: NDArray[np.uint64], then: NDArray[np.uint64]) -> NDArray[np.float64]:
+        # An agent that looks at its ports now and then tells in one second what took ten: only where the
+        # counter is lower than before must it be less than the speed allows.
+        bound = np.where(now >= then[at], forwards, most)
         apart = now - then[at]  # numbers without a sign wrap at 64 bits by themselves
         apart = np.where(after.bits == 32, apart & np.uint64(0xFFFFFFFF), apart)
-        return np.where(comparable & (apart <= most), apart.astype(np.float64), np.nan)
+        return np.where(comparable & (apart <= bound), apart.astype(np.float64), np.nan)
 
     return Grown(
         names=after.names,

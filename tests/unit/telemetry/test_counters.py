@@ -68,6 +68,11 @@ def test_what_can_not_be_compared_is_unknown(before, after):
     assert np.isnan(found.sent_bytes[0])
 
 
+def test_an_agent_that_tells_late_may_seem_faster_than_its_speed():
+    assert grown(reading(0.0, 0), reading(0.5, 10**9)).received_bytes[0] == 10**9
+    assert np.isnan(grown(reading(0.0, 0), reading(0.5, 2**63)).received_bytes[0])
+
+
 def test_a_counter_that_may_have_wrapped_twice_says_nothing():
     assert grown(reading(0.0, 0, bits=32), reading(30.0, 1000, bits=32)).received_bytes[0] == 1000
     assert np.isnan(grown(reading(0.0, 0, bits=32), reading(60.0, 1000, bits=32)).received_bytes[0])

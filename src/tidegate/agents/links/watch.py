@@ -35,8 +35,13 @@ if TYPE_CHECKING:
 PEERS_MAX: Final = 256
 """Links probed from one end: each has a socket and a budget of its own."""
 TURN_SECONDS: Final = 1.0
+SWITCH_SECONDS: Final = 10.0
+"""Between readings of a switch: its agent looks at its own ports hardly more often."""
 AGAIN_SECONDS: Final = 30.0
 """A peer whose name is unknown, or to whom no way leads, is tried again so often."""
+INTERFACES: Final = "(interfaces)"
+SWITCH: Final = "(switch)"
+"""In `problems`, beside names of peers."""
 OPEN_SECONDS: Final = 2.0
 """Whoever names peers waits so long for them to be found; looking up a name goes on beside the turns."""
 
@@ -51,6 +56,16 @@ class Peer:
     """Where it answers probes, ``host:port``: a card's `probe_address`."""
     interface: str = ""
     """By which interface of this end; empty: the one that has the address probes leave from."""
+    port: str = ""
+    """By which port of the switch; empty: no switch is asked about this link."""
+
+
+class Switch(Protocol):
+    """Counters of the ports links go through; `drivers.snmp.SnmpInterfaces` is one."""
+
+    async def read(self) -> InterfaceCounters:
+        """Return the counters as they are now."""
+        ...
 
 
 class Interfaces(Protocol):
@@ -92,8 +107,11 @@ class LinkWatch:
         probes_per_second: float = PROBES_PER_SECOND,
         train_every_seconds: float = TRAIN_EVERY_SECONDS,
         interfaces: Interfaces | None = None,
+        switch: Switch | None = None,
     ) -> None:
         """Watch no link yet; ``budget`` and paces are of each link, ``interfaces`` those of the namespace.
+
+        What a ``switch`` counts for a peer's port stands before what this end counts: it sees everybody's.
 
         ``now_seconds`` is since 1970 UTC; ``monotonic_seconds`` is `time.monotonic`, as probes use it.
 
@@ -109,7 +127,11 @@ class LinkWatch:
         self._watched: dict[str, _Watched] = {}
         self._windows = LinkWindows()
         self._counters = CounterWindow()
-        self._counter_problem = ""
+        self._switch, self._switch_counters = switch, CounterWindow()
+        self._switch_task: asyncio.Task[None] | None = None
+        self._switch_due = float("-inf")
+        self._problems: dict[str, str] = {}
+        """Of counters, by `INTERFACES` and `SWITCH`."""
         self._latest: tuple[LinkTelemetry, ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -118,6 +140,9 @@ class LinkWatch:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._switch_task is not None:
+            self._switch_task.cancel()
+            await asyncio.wait([self._switch_task])
         await self.follow(())
 
     @property
@@ -127,9 +152,9 @@ class LinkWatch:
 
     @property
     def problems(self) -> dict[str, str]:
-        """Why a peer can't be probed, or, under an empty name, interfaces not be read: one sentence each."""
+        """Why a peer can't be probed, by its name, or counters not be read: one sentence each."""
         found = {name: one.problem for name, one in self._watched.items() if one.problem}
-        return found | ({"": self._counter_problem} if self._counter_problem else {})
+        return found | self._problems
 
     async def follow(self, peers: Sequence[Peer]) -> None:
         """Probe these peers from now on, and no others; those that stay as they are go on.
@@ -178,20 +203,35 @@ class LinkWatch:
                 self._windows.add(name, *one.prober.take())
         self._count()
         columns = self._windows.measure(self._monotonic_seconds())
-        carried = self._counters.carried()
-        by_link = [carried.of(self._watched[name].interface) for name in columns.peers]
+        here, there = self._counters.carried(), self._switch_counters.carried()
+        by_link = [
+            there.of(one.peer.port) if one.peer.port in there.names else here.of(one.interface)
+            for one in map(self._watched.__getitem__, columns.peers)
+        ]
         used, speed = np.array(by_link, dtype=np.float64).reshape(-1, 2).T
         self._latest = with_interfaces(columns, used, speed).records(self._now_seconds())
         return self._latest
 
     def _count(self) -> None:
-        if self._interfaces is None:
-            return
+        if self._interfaces is not None:
+            try:
+                self._counters.add(self._interfaces.read())
+                self._problems.pop(INTERFACES, None)
+            except TidegateError as error:
+                self._problems[INTERFACES] = str(error)
+        is_idle = self._switch_task is None or self._switch_task.done()
+        if self._switch is not None and is_idle and self._switch_due <= self._monotonic_seconds():
+            self._switch_due = self._monotonic_seconds() + SWITCH_SECONDS
+            self._switch_task = asyncio.create_task(self._ask(self._switch))
+
+    async def _ask(self, switch: Switch) -> None:
+        """Read a switch, beside the turns: it may take its time."""
         try:
-            self._counters.add(self._interfaces.read())
-            self._counter_problem = ""
+            self._switch_counters.add(await switch.read())
+            self._problems.pop(SWITCH, None)
         except TidegateError as error:
-            self._counter_problem = str(error)
+            self._problems[SWITCH] = str(error)
+            self._switch_counters = CounterWindow()  # what it said last is not what is now
 
     def _open_due(self) -> list[asyncio.Task[None]]:
         """Begin to probe whoever is not probed yet; return what is under way."""

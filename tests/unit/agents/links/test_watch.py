@@ -159,8 +159,59 @@ def test_counters_that_can_not_be_read_cost_no_latency():
     link, said, later = asyncio.run(run())
     assert link.latency_seconds is not None
     assert link.used_bytes_per_second is None
-    assert "it rains" in said[""]
+    assert "it rains" in said["(interfaces)"]
     assert later == {}
+
+
+class Switch:
+    """Has one port, and may be silent."""
+
+    def __init__(self):
+        self.reads, self.fails = 0, False
+
+    async def read(self):
+        if self.fails:
+            raise TidegateError("SNMP agent 'switch' gave no answer")
+        self.reads += 1
+        return InterfaceCounters(
+            time_seconds=float(10 * self.reads),
+            names=("Ethernet7",),
+            received_bytes=np.array([10**8 * self.reads], dtype=np.uint64),
+            sent_bytes=np.array([10**3 * self.reads], dtype=np.uint64),
+            known=np.array([True]),
+            bits=np.array([64], dtype=np.uint8),
+            since=np.array([1]),
+            is_up=np.array([True]),
+            bytes_per_second_max=np.array([np.nan]),
+        )
+
+
+def test_what_a_switch_counts_stands_before_what_this_end_counts_while_it_tells():
+    async def run():
+        switch = Switch()
+        async with (
+            Responder("127.0.0.1:0") as one,
+            watch_of(interfaces=Interfaces(), switch=switch) as watch,
+        ):
+
+            async def read_again():
+                watch._switch_due = 0.0
+                await known(watch, ["a", "b"])
+                await asyncio.wait([watch._switch_task])
+                return [link.used_bytes_per_second for link in watch.look()]
+
+            await watch.follow(
+                [Peer(name="a", address=one.address, port="Ethernet7"), Peer(name="b", address=one.address)]
+            )
+            await known(watch, ["a", "b"])
+            before = await read_again()
+            switch.fails = True
+            return before, await read_again(), watch.problems
+
+    before, after, problems = asyncio.run(run())
+    assert before == [10**7, 10**6]
+    assert after == [10**6, 10**6]
+    assert "no answer" in problems["(switch)"]
 
 
 def test_a_turn_takes_a_second():
