@@ -27,18 +27,28 @@ class Probes:
     """(probes,) without what the other end took to answer; NaN where it did not come back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Train:
     """Packets of one length that were sent back to back, and how they arrived at the other end."""
 
-    sent_seconds: float
-    """When the first was sent, on the clock of `Probes`."""
-    bytes_after_first: int
-    """What arrived after the first, with the headers of IP and UDP."""
-    sent_span_seconds: float
-    """From the first to the last that arrived, as they were sent."""
-    received_span_seconds: float
-    """From the first to the last, as they arrived."""
+    packet_bytes: int
+    """With the headers of IP and UDP."""
+    sent_seconds: NDArray[np.float64]
+    """(packets,) when each that arrived was sent, rising, on the clock of `Probes`."""
+    received_seconds: NDArray[np.float64]
+    """(packets,) when one after another arrived, rising, on the clock of the other end."""
+
+    def __post_init__(self) -> None:
+        """Refuse what was no train.
+
+        Raises:
+            InputError: nothing arrived, or more or less than was sent.
+
+        """
+        if self.sent_seconds.shape != self.received_seconds.shape or self.sent_seconds.ndim != 1:
+            raise InputError("a train needs as many times of sending as of arriving")
+        if not self.sent_seconds.size:
+            raise InputError("a train of which nothing arrived is none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

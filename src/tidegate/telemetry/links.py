@@ -97,7 +97,7 @@ class LinkWindows:
         self._probes[row] += sent.size
         for train in trains[-TRAINS_MAX:]:
             place = self._trains[row] % TRAINS_MAX
-            self._train_sent[row, place] = train.sent_seconds
+            self._train_sent[row, place] = train.sent_seconds[0]
             self._train_rate[row, place] = train_bytes_per_second(train)
             self._trains[row] += 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,12 +40,11 @@ class Link:
 
 
 def train(at, rate, *, packets=20, length=1228):
-    span = (packets - 1) * length / rate
+    number = np.arange(packets)
     return Train(
-        sent_seconds=at,
-        bytes_after_first=(packets - 1) * length,
-        sent_span_seconds=0.0002,
-        received_span_seconds=span,
+        packet_bytes=length,
+        sent_seconds=at + number * 1e-5,
+        received_seconds=7.0 + number * length / rate,
     )
 
 
@@ -139,15 +140,30 @@ def test_capacity_is_the_middle_train_of_those_that_are_not_old():
 
 
 def test_a_train_the_link_does_not_hold_up_says_nothing_of_its_capacity():
-    fast = Train(
-        sent_seconds=0.0, bytes_after_first=20_000, sent_span_seconds=2e-4, received_span_seconds=2e-4
-    )
-    assert train_bytes_per_second(fast) == np.inf
-    void = Train(sent_seconds=0.0, bytes_after_first=0, sent_span_seconds=0.0, received_span_seconds=1.0)
-    assert np.isnan(train_bytes_per_second(void))
+    assert train_bytes_per_second(train(0.0, 122.8e6)) == np.inf  # 1228 bytes each 10 microseconds
+    assert train_bytes_per_second(train(0.0, 90e6)) == pytest.approx(90e6)
+    assert np.isnan(train_bytes_per_second(train(0.0, 1e6, packets=1)))
     rates = np.array([[1e6, np.inf, np.inf], [1e6, np.inf, np.nan], [np.nan] * 3])
     assert capacity_bytes_per_second(rates).tolist()[:2] == [np.inf, 1e6]
     assert np.isnan(capacity_bytes_per_second(rates)[2])
+
+
+@pytest.mark.parametrize("late", [slice(0, 4), slice(8, 12), slice(16, 20)])
+def test_a_few_packets_that_came_late_do_not_change_a_trains_rate(late):
+    """Whoever slept when the first came, or was interrupted once for four, tells four at one moment."""
+    whole = train(0.0, 2.5e6)
+    received = whole.received_seconds.copy()
+    received[late] = received[late].max()
+    said = train_bytes_per_second(replace(whole, received_seconds=received))
+    assert said == pytest.approx(2.5e6, rel=0.02)
+
+
+def test_what_is_no_train_is_refused():
+    one = np.array([1.0])
+    with pytest.raises(InputError, match="as many"):
+        Train(packet_bytes=1, sent_seconds=one, received_seconds=np.array([1.0, 2.0]))
+    with pytest.raises(InputError, match="nothing arrived"):
+        Train(packet_bytes=1, sent_seconds=one[:0], received_seconds=one[:0])
 
 
 def test_an_interface_bounds_what_trains_say_and_stands_in_where_they_say_nothing():

@@ -213,12 +213,10 @@ class Prober:
                 self._trains.append(self._measured(train))
 
     def _measured(self, train: _Sent) -> Train:
-        arrived = sorted(train.arrived)
-        length = TRAIN_BYTES + (HEADER_BYTES[self._socket.family] if self._socket is not None else 0)
-        times = train.arrived.values()
+        headers = HEADER_BYTES[self._socket.family] if self._socket is not None else 0
+        left = [train.left[number] for number in sorted(train.arrived)]
         return Train(
-            sent_seconds=min(train.left.values()) / NANOSECONDS,
-            bytes_after_first=(len(arrived) - 1) * length,
-            sent_span_seconds=(train.left[arrived[-1]] - train.left[arrived[0]]) / NANOSECONDS,
-            received_span_seconds=(max(times) - min(times)) / NANOSECONDS,
+            packet_bytes=TRAIN_BYTES + headers,
+            sent_seconds=np.array(left, dtype=np.float64) / NANOSECONDS,
+            received_seconds=np.array(sorted(train.arrived.values()), dtype=np.float64) / NANOSECONDS,
         )

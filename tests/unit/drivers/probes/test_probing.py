@@ -194,26 +194,28 @@ def test_an_answer_nobody_asked_for_changes_nothing():
                 token = Token(b"")
                 data, asker = fake.recvfrom(2000)
                 asked = token.opened(data, QUESTION)
-                for session, number in (
-                    (asked.session + 1, asked.number),
-                    (asked.session, asked.number + 999),
-                    (asked.session, asked.number),
-                    (asked.session, asked.number),
-                ):
-                    answer = Packet(
+
+                async def answer(session, number):
+                    packet = Packet(
                         kind=ANSWER,
                         session=session % 2**64,
                         number=number,
                         asked_nanoseconds=asked.asked_nanoseconds,
                         answered_nanoseconds=2**64 - 1,  # away for centuries
                     )
-                    fake.sendto(token.packed(answer), asker)
-                await asyncio.sleep(0.05)
-                return prober.take()[0].round_trip_seconds
+                    fake.sendto(token.packed(packet), asker)
+                    await asyncio.sleep(0.02)
+                    return prober.take()[0].round_trip_seconds.tolist()
 
-    back = asyncio.run(run())
-    assert back.size == 1
-    assert 0 < back[0] < 5
+                forged = await answer(asked.session + 1, asked.number)
+                forged += await answer(asked.session, asked.number + 999)
+                right = await answer(asked.session, asked.number)
+                return forged, right, await answer(asked.session, asked.number)
+
+    forged, right, again = asyncio.run(run())
+    assert forged == again == []
+    assert len(right) == 1
+    assert 0 < right[0] < 5
 
 
 def test_one_question_gets_one_answer_that_is_no_longer():
