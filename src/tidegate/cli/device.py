@@ -15,9 +15,11 @@ from rich.text import Text
 
 from tidegate.cli.card_amounts import parse_amounts
 from tidegate.cli.doctor import printable
+from tidegate.cli.named_addresses import named_addresses
 from tidegate.model.application import Amounts, checked_name
 
 if TYPE_CHECKING:
+    from tidegate.agents.device.neighbours import Links
     from tidegate.agents.device.program import Configuration, Outside
 
 CARDS: Final = "cards"
@@ -64,6 +66,16 @@ def command(
     core_worth: Annotated[
         float, typer.Option(help="What one of its cores is worth, in a server's cores.")
     ] = 1.0,
+    probe: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="Answer probes of links here, over UDP; in NS if one is named."
+        ),
+    ] = "",
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=HOST:PORT", help="A card and where it answers probes. Repeatable."),
+    ] = None,
     journal: Annotated[
         bool, typer.Option(help="Write each turn of its fast loop down before what it orders is done.")
     ] = True,
@@ -83,6 +95,7 @@ def command(
         host,
         core_worth,
         journal=journal,
+        links=_links(probe, peer or [], namespace, host),
     )
     try:
         _run(configuration, namespace)
@@ -101,6 +114,7 @@ def _configuration(
     core_worth: float,
     *,
     journal: bool,
+    links: Links,
 ) -> Configuration:
     from tidegate.agents.device.deciding import Sizes
     from tidegate.agents.device.program import Configuration
@@ -118,7 +132,14 @@ def _configuration(
         architecture=platform.machine(),
         core_worth=core_worth,
         sizes=Sizes(journalled=journal),
+        links=links,
     )
+
+
+def _links(probe: str, peers: list[str], namespace: str | None, host: str) -> Links:
+    from tidegate.agents.device.neighbours import Links
+
+    return Links(probe=probe, cards=named_addresses("--peer", peers), namespace=namespace, host=host)
 
 
 def _capacity(cores: float | None, memory: str | None, has: str) -> Amounts:
@@ -151,6 +172,7 @@ def _run(configuration: Configuration, namespace: str | None) -> None:
                 clock=SystemClock(),
                 now=time.time_ns,
                 new_id=lambda: str(uuid.uuid4()),
+                forwards=time.monotonic,
             )
             run(lambda: _serve(configuration, outside))
         finally:

@@ -120,8 +120,8 @@ def late(spec: ApplicationSpec, card: CardSeen) -> float:
 
 def way_seconds(link: Link) -> float:
     """Return what a request pays for a link: the round trip, and what lost packets make it wait."""
-    lost = 1 - (1 - link.loss_ratio) ** 2  # of the request or of the answer
-    return link.latency_seconds + lost * RETRANSMIT_SECONDS / max(1 - lost, 0.01)
+    answered = max(1 - link.loss_ratio, 0.01)  # loss is there and back together, as a request's is
+    return link.latency_seconds + (1 - answered) * RETRANSMIT_SECONDS / answered
 
 
 def amounts_of(known: Mapping[str, float]) -> Amounts:

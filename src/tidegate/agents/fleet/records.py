@@ -21,6 +21,7 @@ class Link:
     latency_seconds: float
     """Round trip."""
     loss_ratio: float = 0.0
+    """Share of what is asked that is not answered: lost there or back."""
     bytes_per_second: float | None = None
     """What it carries; None where that was not measured."""
 
