@@ -27,6 +27,7 @@ def test_a_curve_never_rises_and_noise_is_shared():
     points = [point(2, 0.02), point(1, 0.05), point(3, 0.03), point(4, 0.01)]
     assert fitted(points) == [(1, 0.05), (2, 0.025), (3, 0.025), (4, 0.01)]
     assert fitted([point(1, 0.04, rate=30), point(1, 0.08, rate=10)]) == [(1, pytest.approx(0.05))]
+    assert fitted([point(1, 4.0), point(6, 5.0), point(6, 1.0)]) == [(1, 4.0), (6, 3.0)]
 
 
 def test_the_least_cpu_lies_between_the_amounts_measured():
