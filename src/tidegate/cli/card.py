@@ -22,7 +22,16 @@ from tidegate.cli.card_line import (
     say,
     write_json,
 )
-from tidegate.cli.card_tables import adjustments_table, card_table, cards_table, conditions, last, word
+from tidegate.cli.card_tables import (
+    adjustments_table,
+    card_table,
+    cards_table,
+    conditions,
+    last,
+    links_table,
+    servers_table,
+    word,
+)
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.model.errors import InputError, TidegateError
 
@@ -191,6 +200,10 @@ def _show(card: card_pb2.Card) -> None:
     shown.print(card_table(card))
     for line in conditions(card.status.conditions):
         shown.print(line)
+    if card.status.servers:
+        shown.print(servers_table(card.status.servers))
+    if card.status.links:
+        shown.print(links_table(card.status.links))
 
 
 __all__ = ["card_app"]
