@@ -58,7 +58,8 @@ class MemoryCard:
         if self.refuses:
             raise refusal(Because.NO_ROOM, "cpu: 1 core is lacking")
         if epoch <= self.closed.get(name, -1):
-            raise refusal(Because.NOT_NOW, f"epoch {epoch} is past")
+            least = self.closed[name] + 1
+            raise refusal(Because.NOT_NOW, f"epoch {epoch} is past", field="epoch", limit=least)
         self.apps[name] = ApplicationSeen(
             name=name,
             epoch=epoch,
@@ -205,6 +206,15 @@ def test_a_name_is_given_once(world):
         world.cell.admit("one", spec())
 
 
+def test_asked_again_after_an_answer_that_was_lost_it_is_the_same_application(world):
+    world.turn()
+    world.cell.admit("app", spec(), "first")
+    world.started()
+    assert world.cell.admit("app", spec(), "first").name == "app"
+    with pytest.raises(TidegateError, match="already"):
+        world.cell.admit("app", spec(), "second")
+
+
 def test_a_card_that_says_no_is_asked_again_under_a_new_epoch(world):
     world.turn()
     world.cell.admit("new", spec())
@@ -216,6 +226,16 @@ def test_a_card_that_says_no_is_asked_again_under_a_new_epoch(world):
         card.refuses = False
     world.turn()
     assert "new" in world.on()
+
+
+def test_a_card_that_knows_a_later_epoch_is_asked_with_one_above_it(world):
+    world.turn()
+    for card in world.cards.values():
+        card.closed["new"] = 30
+    world.cell.admit("new", spec())
+    world.turn(2)
+    assert "new" in world.on()
+    assert world.store.placed()["new"].epoch == 31
 
 
 def test_what_its_card_lost_is_placed_again_if_it_was_given_to_the_fleet(world):

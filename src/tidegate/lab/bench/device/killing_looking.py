@@ -50,6 +50,8 @@ class Expected:
     runs: dict[str, bool] = field(default_factory=dict)
     clients: dict[str, Client] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
+    """The highest ever seen, also of those that are gone."""
     drained: str = ""
     """The card that nothing may run on."""
 
@@ -77,6 +79,8 @@ async def look(world: World, expected: Expected) -> Sight:
             continue
         rooms[letter] = applications
         _compare_card(sight, world, letter, card, applications)
+        for name, one in applications.items():
+            expected.epochs[name] = max(expected.epochs.get(name, 0), one.status.epoch)
     if len(rooms) == len(CARDS):
         _compare_placement(sight, world, expected, rooms)
         _compare_processes(sight, world)
@@ -221,7 +225,7 @@ def _compare_room(
 
 
 def stored(world: World, letter: str) -> tuple[dict[str, dict[str, Any]], list[str], dict[str, Any]] | None:
-    """Return a device's applications, migrations that go on, and settings; None where its store can't be read."""
+    """Return a device's applications, migrations that go on, and settings; None where it can't be read."""
     path = world.programs[letter].state / "card.sqlite"
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)) as store:
@@ -234,7 +238,7 @@ def stored(world: World, letter: str) -> tuple[dict[str, dict[str, Any]], list[s
 
 
 def switches(world: World, letter: str) -> bool:
-    """Return whether something is between two owners: it serves on a card no more, and not yet on the other."""
+    """Return whether something is between two owners: it serves here no more, and not there yet."""
     path = world.programs[letter].state / "card.sqlite"
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)) as store:
@@ -341,7 +345,7 @@ def _compare_server(sight: Sight, world: World) -> None:
     if not world.runs(AGENT):
         sight.faults.append("the agent does not run")
     state = world.programs[AGENT].state
-    entries = _json(state / "limits.ledger").get("entries", {})
+    entries = ledger_of(state / "limits.ledger")
     for file, original in world.originals.items():
         text = Path(file).read_text().strip()
         entry = entries.get(file, {"original": original, "ours": []})
@@ -353,6 +357,12 @@ def _compare_server(sight: Sight, world: World) -> None:
     epoch = _json(state / "agent.json").get("epoch", 0)
     if kept is not None and epoch > kept[2].get("starts", 0):
         sight.faults.append(f"the agent has seen epoch {epoch}, the device is at {kept[2].get('starts')}")
+
+
+def ledger_of(path: Path) -> dict[str, Any]:
+    """Return the entries of an agent's ledger, by file; none where there is none."""
+    entries = _json(path).get("entries", {})
+    return entries if isinstance(entries, dict) else {}
 
 
 async def _compare_service(sight: Sight, world: World, expected: Expected) -> None:
@@ -378,4 +388,4 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-__all__ = ["Expected", "Sight", "look", "stored", "switches"]
+__all__ = ["Expected", "Sight", "ledger_of", "look", "stored", "switches"]

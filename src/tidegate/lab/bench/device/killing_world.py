@@ -49,8 +49,11 @@ LOADED: Final = (
 """What the nursery loads; what is not there is loaded by who needs it."""
 WORKLOADS: Final = 2
 """Of the server."""
-QUOTA_MICROSECONDS: Final = 50_000
-"""What each has at first, of each period of 100 ms."""
+QUOTA_MICROSECONDS: Final = 10_000
+"""What each has at first, of each period of 100 ms; it wants more now and then."""
+ALL_QUOTA_MICROSECONDS: Final = 40_000
+"""What both have together at most."""
+WORK: Final = "while :; do i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; sleep 2; done"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -260,16 +263,16 @@ def _networked(world: World) -> Iterator[None]:
 def _server(world: World) -> Iterator[None]:
     """Have workloads for the agent: cgroups with a limit, and something in them that works a little."""
     trees = [Path("/sys/fs/cgroup") / tree for tree in ("cpu", "cpuacct", "memory")]
-    work = "while :; do i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; sleep 0.2; done"
     with contextlib.ExitStack() as stack:
         for number in range(WORKLOADS):
             folders = [tree / f"{world.prefix}server" / f"w{number}" for tree in trees]
             for one in folders:
                 one.mkdir(parents=True, exist_ok=True)
                 stack.callback(_removed, one)
+            (folders[0].parent / "cpu.cfs_quota_us").write_text(str(ALL_QUOTA_MICROSECONDS))
             quota = folders[0] / "cpu.cfs_quota_us"
             quota.write_text(str(QUOTA_MICROSECONDS))
-            process = subprocess.Popen(["/bin/sh", "-c", work])  # noqa: S603 - a fixed command
+            process = subprocess.Popen(["/bin/sh", "-c", WORK])  # noqa: S603 - a fixed command
             stack.callback(process.wait)
             stack.callback(process.kill)
             for one in folders:
