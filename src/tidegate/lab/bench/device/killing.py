@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.lab.bench.device.killing_changes import CUTS_OFF, PLAIN, Change, ask, drawn, port_of
-from tidegate.lab.bench.device.killing_looking import Expected, Sight, ledger_of, look, switches
+from tidegate.lab.bench.device.killing_looking import Expected, Sight, look
+from tidegate.lab.bench.device.killing_stores import ledger_of, switches
 from tidegate.lab.bench.device.killing_traffic import Client, serves
 from tidegate.lab.bench.device.killing_world import AGENT, CARDS, FLEET, World, made
 from tidegate.lab.bench.result import Row, row

@@ -190,8 +190,8 @@ def spec_of(name: str) -> ApplicationSpec:
         command=(sys.executable, "-m", "tidegate.examples.keyvalue", "serve", "--port", "{port}"),
         environment={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         ports=(port_of(name),),
-        amounts=Amounts(cpu_cores=0.3, memory_bytes=64 * MEBIBYTE),
-        floor=Amounts(cpu_cores=0.1, memory_bytes=48 * MEBIBYTE),
+        amounts=Amounts(cpu_cores=0.3, memory_bytes=64 * MEBIBYTE, network_bytes_per_second=10_000_000),
+        floor=Amounts(cpu_cores=0.1, memory_bytes=48 * MEBIBYTE, network_bytes_per_second=1_000_000),
         ceiling=Amounts(cpu_cores=0.6, memory_bytes=128 * MEBIBYTE),
         hands_off=not name.startswith(PLAIN),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tidegate.app.certificates.authority import Authority
+from tidegate.drivers.card.network import CLASSES
 from tidegate.drivers.card.runtime import ProcessRuntime
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import TidegateError
@@ -136,6 +137,12 @@ class World:
             time.sleep(STEP_SECONDS)
         program.pid = 0
 
+    def network_classes(self, letter: str) -> set[int]:
+        """Return the classes of applications that the network of a card has."""
+        told = _run("tc", "-n", self.card(letter), "class", "show", "dev", "eth0")
+        numbers = [int(line.split()[2].partition(":")[2], 16) for line in told.splitlines()]
+        return {number for number in numbers if number in CLASSES}
+
     # --- What can happen to them --------------------------------------------------------------
 
     def cut(self, letter: str) -> None:
@@ -231,7 +238,7 @@ def _arguments(world: World, name: str) -> list[str]:
         ]  # fmt: skip
     return [
         "device", "--card", world.card(name), "--listen", world.address(name), "--host", world.host(name),
-        "--cores", str(CORES), "--memory", MEMORY, "--namespace", world.card(name),
+        "--cores", str(CORES), "--memory", MEMORY, "--has", "network=1Gb", "--namespace", world.card(name),
     ]  # fmt: skip
 
 
@@ -339,10 +346,11 @@ def _ip(*words: str, may_fail: bool = False) -> None:
         _run("ip", *words)
 
 
-def _run(*words: str) -> None:
+def _run(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - fixed commands, no shell
     if done.returncode:
         raise TidegateError(f"'{' '.join(words)}' failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 __all__ = ["AGENT", "CARDS", "FLEET", "Program", "World", "made"]
