@@ -335,6 +335,7 @@ async def driving(folder: Path, seed: int, told: Callable[[str], None]) -> Async
             for task in writing:
                 task.cancel()
             await asyncio.gather(*writing, return_exceptions=True)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)  # connections that were closed are gone by then
 
 
 def killed_points(
