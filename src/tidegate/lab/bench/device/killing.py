@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -87,7 +88,9 @@ class Killing:
 
         """
         for name, card in FIRST:
-            await self._carried_out(Change(kind="create", application=name, card=card))
+            await self._carried_out(
+                Change(kind="create", application=name, card=card, request_id=self._request_id(name))
+            )
         faults = await self._settled(np.random.default_rng(self.seed), SETTLE_SECONDS_MAX)
         if faults:
             raise RuntimeError(f"nothing was killed yet, and already: {'; '.join(faults)}")
@@ -103,7 +106,7 @@ class Killing:
         after = random.uniform(0, SOON_SECONDS if drawn_moment < AT_ONCE_RATIO or switching else within)
         since = " after it switched" if switching else ""
         point = Point(number=number, what=f"{change}; killed {after:.3f} s{since}: {', '.join(victims)}")
-        began = monotonic()
+        began = perf_counter()
         asking = asyncio.create_task(self._carried_out(change))
         if switching:
             await self._until_switching(change, within)
@@ -136,7 +139,7 @@ class Killing:
         """Kill the agent while it does as it was ordered, and say whether its ledger has what it set."""
         random = np.random.default_rng((self.seed, 30_000 + number))
         ledger = self.world.programs[AGENT].state / "limits.ledger"
-        before, began = ledger_of(ledger), monotonic()
+        before, began = ledger_of(ledger), perf_counter()
         point = Point(number=number, what="orders")
         for _ in range(round(ORDERS_SECONDS_MAX / SWITCHING_STEP_SECONDS)):
             if ledger_of(ledger) != before:
@@ -155,7 +158,7 @@ class Killing:
         limits = [fault for fault in sight.faults if "ledger" in fault]
         for name in victims:
             self.world.start(name)
-        nothing = Change(kind="nothing", answered=True)
+        nothing = Change(kind="nothing", answered=True, request_id="")
         asking = asyncio.create_task(asyncio.sleep(0))
         await self._ended(asking, nothing, point, random, seconds=SETTLE_SECONDS_MAX, began=began)
         point.faults += tuple(limits)
@@ -170,7 +173,7 @@ class Killing:
         point = Point(
             number=number, what=f"{change}; card {card} cut off after {after:.3f} s for {seconds:g} s"
         )
-        began = monotonic()
+        began = perf_counter()
         asking = asyncio.create_task(self._carried_out(change))
         await asyncio.sleep(after)
         self.world.cut(card)
@@ -193,7 +196,7 @@ class Killing:
         change = self._drawn(random)
         victim = [*CARDS, FLEET, AGENT][number % 4]
         point = Point(number=number, what=f"{change}; disk of {victim} full")
-        began = monotonic()
+        began = perf_counter()
         self.world.fill(victim)
         asking = asyncio.create_task(self._carried_out(change))
         await asyncio.sleep(random.uniform(1, 6))
@@ -243,10 +246,10 @@ class Killing:
         faults += await self._settled(random, seconds)
         if change.kind == "drain":
             self.expected.drained = ""
-            back = Change(kind="resume", card=change.card)
+            back = Change(kind="resume", card=change.card, request_id=self._request_id(change.request_id))
             await ask(self.world, back, seconds=ANSWER_SECONDS_MAX)
             faults += [] if back.answered else [f"'{back}' was not answered"]
-        point.seconds, point.faults = monotonic() - began, tuple(faults)
+        point.seconds, point.faults = perf_counter() - began, tuple(faults)
         verdict = f"NOT CONSISTENT: {'; '.join(faults)}" if faults else "consistent"
         self.told(f"{point.number}: {point.what}: {verdict} ({point.seconds:.1f} s)")
         if faults:
@@ -275,12 +278,12 @@ class Killing:
 
     async def _settled(self, random: Generator, seconds: float) -> list[str]:
         """Look until all agree, or for so long; return what does not."""
-        deadline = monotonic() + seconds
+        deadline = perf_counter() + seconds
         never: list[str] = []
         while True:
             sight = await look(self.world, self.expected)
             never += [each for each in sight.never if each not in never]
-            if not sight.faults or monotonic() > deadline:
+            if not sight.faults or perf_counter() > deadline:
                 break
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
         self.where = sight.where
@@ -305,6 +308,9 @@ class Killing:
         self.expected.ports[name] = port
         hosts = [self.world.host(letter) for letter in CARDS]
         return self.expected.clients.setdefault(name, Client(application=name, hosts=hosts, port=port))
+
+    def _request_id(self, what: str) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.seed}/{what}"))
 
     def _adopt(self) -> None:
         """Go on after a point that failed: expect what is there, so that it fails once and not for ever."""

@@ -7,7 +7,7 @@ import os
 import sys
 import uuid
 from dataclasses import dataclass, field
-from time import monotonic
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from tidegate.drivers.local.clock import SystemClock
@@ -61,7 +61,7 @@ class Change:
     amounts: Amounts = field(default_factory=Amounts)
     epoch: int = 0
     """Of one that is created on a card, which must be above all it had there before."""
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    request_id: str
     answered: bool = False
     refused: str = ""
     """Why it was refused: nothing was changed then."""
@@ -76,9 +76,9 @@ class Change:
 
 async def ask(world: World, change: Change, *, seconds: float) -> None:
     """Ask until there is an answer, or for so long; a refusal is an answer."""
-    deadline = monotonic() + seconds
+    deadline = perf_counter() + seconds
     tries = 0
-    while not change.answered and monotonic() < deadline:
+    while not change.answered and perf_counter() < deadline:
         tries += 1
         try:
             await _once(world, change)
@@ -242,6 +242,7 @@ def drawn(
         to=CARDS[1 - CARDS.index(at)] if kind == "migrate" else "",
         epoch=0 if own else epochs.get(name, 0) + FAILED_MOVES_MAX,
         amounts=amounts if kind == "adjust" else Amounts(),
+        request_id=str(uuid.UUID(bytes=random.bytes(16))),
     )
 
 

@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from tidegate.app.certificates.authority import Authority
@@ -35,6 +36,8 @@ DISK_MEGABYTES: Final = 16
 """Of each program's own disk: its store fits well, and it is soon full."""
 GONE_SECONDS_MAX: Final = 15.0
 STEP_SECONDS: Final = 0.02
+PAUSE: Final = threading.Event()
+"""Nobody sets it: to wait for."""
 LOADED: Final = (
     "tidegate.cli.commands",
     "tidegate.cli.agent",
@@ -129,12 +132,12 @@ class World:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(program.pid, number)
-        deadline = time.monotonic() + GONE_SECONDS_MAX
+        deadline = perf_counter() + GONE_SECONDS_MAX
         while _is_there(program.pid):
-            if time.monotonic() > deadline:
+            if perf_counter() > deadline:
                 os.kill(program.pid, signal.SIGKILL)
                 raise TidegateError(f"{name} does not end by signal {number}")
-            time.sleep(STEP_SECONDS)
+            PAUSE.wait(STEP_SECONDS)
         program.pid = 0
 
     def network_classes(self, letter: str) -> set[int]:
@@ -328,11 +331,11 @@ def _emptied(world: World, letter: str) -> None:
 
 def _removed(folder: Path) -> None:
     """Remove a cgroup and the one above it, where nobody is in it any more."""
-    deadline = time.monotonic() + GONE_SECONDS_MAX
-    while folder.exists() and time.monotonic() < deadline:
+    deadline = perf_counter() + GONE_SECONDS_MAX
+    while folder.exists() and perf_counter() < deadline:
         with contextlib.suppress(OSError):
             folder.rmdir()
-        time.sleep(STEP_SECONDS)
+        PAUSE.wait(STEP_SECONDS)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
 
