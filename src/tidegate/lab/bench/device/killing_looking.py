@@ -315,9 +315,11 @@ async def _compare_fleet(sight: Sight, world: World, expected: Expected) -> None
 
 def _compare_server(sight: Sight, world: World) -> None:
     """Compare the agent's ledger with the limits of the server's workloads."""
+    state = world.programs[AGENT].state
     if not world.runs(AGENT):
         sight.faults.append("the agent does not run")
-    state = world.programs[AGENT].state
+    elif not world.has_open(AGENT, state / "limits.ledger.lock"):
+        sight.faults.append("the agent has not begun")
     entries = ledger_of(state / "limits.ledger")
     for file, original in world.originals.items():
         text = Path(file).read_text().strip()

@@ -125,6 +125,13 @@ class World:
         """Return whether a program is there."""
         return self.programs[name].pid > 0 and _is_there(self.programs[name].pid)
 
+    def has_open(self, name: str, file: Path) -> bool:
+        """Return whether a program has a file open: it has come so far, then."""
+        folder = Path(f"/proc/{self.programs[name].pid}/fd")
+        with contextlib.suppress(OSError):
+            return any(one.readlink() == file for one in folder.iterdir())
+        return False
+
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """End a program and wait until it is gone; nothing where it is gone already."""
         program = self.programs[name]
