@@ -2,22 +2,142 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tidegate.agents.fleet.cell import HELD_BACK_SECONDS
+from tidegate.agents.fleet.cell import HELD_BACK_SECONDS, Cell
 from tidegate.agents.fleet.columns import LATENCY_USUAL_SECONDS, late, needed, way_seconds
-from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Link
+from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Ended, Link
 from tidegate.agents.fleet.store import Store
-from tidegate.model.application import Amounts, ApplicationState, Sla
+from tidegate.model.application import Amounts, ApplicationSpec, ApplicationState, Sla
 from tidegate.model.card_fleet import Strategy
 from tidegate.model.errors import InputError, TidegateError
 from tidegate.model.refusals import Because, refusal
 from tidegate.plan.cards import CardPlanner
 
 SECONDS = 10.0
+
+
+def spec(cores=1.0, **other):
+    return ApplicationSpec(command=("serve",), amounts=Amounts(cpu_cores=cores), hands_off=True, **other)
+
+
+class Killed(BaseException):
+    """The manager is gone at this very point."""
+
+
+class MemoryCard:
+    """A card that keeps to the protocol: an epoch is served once, and a request done once."""
+
+    def __init__(self, world, name, cores):
+        self.world, self.name, self.cores = world, name, cores
+        self.apps, self.closed, self.moves, self.budgets = {}, {}, {}, {}
+        self.silent, self.refuses, self.draining, self.links, self.scores = False, False, False, {}, {}
+
+    def reachable(self):
+        if self.silent:
+            raise refusal(Because.UNREACHABLE, f"{self.name} does not answer")
+
+    async def look(self):
+        self.reachable()
+        return CardSeen(
+            name=self.name,
+            address=f"unix:{self.name}",
+            allocatable=Amounts(cpu_cores=self.cores),
+            draining=self.draining,
+            scores=self.scores,
+            links=self.links,
+            applications=tuple(self.apps.values()),
+        )
+
+    async def create(self, name, spec, *, epoch):
+        self.reachable()
+        if self.refuses:
+            raise refusal(Because.NO_ROOM, "cpu: 1 core is lacking")
+        if epoch <= self.closed.get(name, -1):
+            least = self.closed[name] + 1
+            raise refusal(Because.NOT_NOW, f"epoch {epoch} is past", field="epoch", limit=least)
+        self.apps[name] = ApplicationSeen(
+            name=name,
+            epoch=epoch,
+            state=ApplicationState.RUNNING,
+            spec=spec,
+            used=Amounts(cpu_cores=self.world.used.get(name, spec.amounts.cpu_cores)),
+        )
+
+    async def delete(self, name):
+        self.reachable()
+        self.apps.pop(name, None)
+
+    async def move(self, moving, *, target_address):
+        self.reachable()
+        if self.refuses:
+            raise refusal(Because.NO_ROOM, "cpu: 1 core is lacking")
+        key = f"{moving.application}-{moving.epoch}"
+        self.moves.setdefault(key, moving)
+        self.world.after_move()
+        return key
+
+    async def ended(self, migration):
+        self.reachable()
+        moving = self.moves[migration]
+        target = self.world.cards[moving.card_to]
+        if target.silent:
+            return None
+        if moving.application in self.apps:
+            one = self.apps.pop(moving.application)
+            self.closed[moving.application] = moving.epoch
+            target.apps[one.name] = replace(one, epoch=moving.epoch)
+        return Ended(succeeded=True, pause_seconds=0.05)
+
+    async def limit(self, name, budget):
+        self.reachable()
+        self.budgets[name] = budget
+
+
+class World:
+    """Cards, a clock, and a manager that can be started again on the same store."""
+
+    def __init__(self, folder, **cores):
+        self.folder, self.now, self.used = folder, 1_000.0, {}
+        self.cards = {name: MemoryCard(self, name, amount) for name, amount in cores.items()}
+        self.after_move = lambda: None
+        self.store = None
+        self.cell = self.started()
+
+    def started(self):
+        if self.store is not None:
+            self.store.close()
+        self.store = Store(self.folder)
+        planner = CardPlanner(dwell_seconds=30)
+        self.cell = Cell(cards=self.cards, store=self.store, now_seconds=lambda: self.now, planner=planner)
+        return self.cell
+
+    def put(self, card, name, cores, used=None, **other):
+        self.used[name] = cores if used is None else used
+        asyncio.run(self.cards[card].create(name, spec(cores, **other), epoch=0))
+
+    def turn(self, times=1):
+        tick = None
+        for _ in range(times):
+            tick = asyncio.run(self.cell.tick())
+            self.now += SECONDS
+            owners = [name for card in self.cards.values() for name in card.apps]
+            assert len(owners) == len(set(owners)), "an application is on two cards"
+        return tick
+
+    def on(self):
+        return {name: card.name for card in self.cards.values() for name in card.apps}
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path, a=4.0, b=4.0, c=4.0)
+    yield made
+    made.store.close()
 
 
 def crowd(world):
@@ -64,7 +184,7 @@ def test_a_drained_card_is_emptied_and_then_left_alone(world):
     assert len(world.on()) == 3
 
 
-def test_an_application_is_taken_in_where_there_is_room(world, spec):
+def test_an_application_is_taken_in_where_there_is_room(world):
     world.put("a", "there", 3.5)
     world.turn()
     world.cell.admit("new", spec(3.0))
@@ -72,21 +192,21 @@ def test_an_application_is_taken_in_where_there_is_room(world, spec):
     assert world.on()["new"] in {"b", "c"}
 
 
-def test_what_fits_nowhere_is_refused_and_nothing_is_written_down(world, spec):
+def test_what_fits_nowhere_is_refused_and_nothing_is_written_down(world):
     world.turn()
     with pytest.raises(TidegateError, match="lacks 5 cores of cpu"):
         world.cell.admit("huge", spec(9.0))
     assert world.store.placed() == {}
 
 
-def test_a_name_is_given_once(world, spec):
+def test_a_name_is_given_once(world):
     world.turn()
     world.cell.admit("one", spec())
     with pytest.raises(InputError, match="already"):
         world.cell.admit("one", spec())
 
 
-def test_a_card_that_says_no_is_asked_again_under_a_new_epoch(world, spec):
+def test_a_card_that_says_no_is_asked_again_under_a_new_epoch(world):
     world.turn()
     world.cell.admit("new", spec())
     for card in world.cards.values():
@@ -99,7 +219,7 @@ def test_a_card_that_says_no_is_asked_again_under_a_new_epoch(world, spec):
     assert "new" in world.on()
 
 
-def test_what_its_card_lost_is_placed_again_if_it_was_given_to_the_fleet(world, spec):
+def test_what_its_card_lost_is_placed_again_if_it_was_given_to_the_fleet(world):
     world.turn()
     world.cell.admit("given", spec())
     world.put("a", "by-hand", 1.0)
@@ -155,9 +275,9 @@ def test_a_move_that_got_no_answer_is_asked_again_and_done_once(world):
 
 
 @pytest.mark.parametrize("seed", range(15))
-def test_killed_anywhere_it_goes_on_and_nobody_is_lost_or_twice(tmp_path, seed, world_of, killed):
+def test_killed_anywhere_it_goes_on_and_nobody_is_lost_or_twice(tmp_path, seed):
     random = np.random.default_rng(seed)
-    world = world_of(tmp_path, a=4.0, b=4.0, c=4.0)
+    world = World(tmp_path, a=4.0, b=4.0, c=4.0)
     crowd(world)
     real = world.store.write
 
@@ -165,7 +285,7 @@ def test_killed_anywhere_it_goes_on_and_nobody_is_lost_or_twice(tmp_path, seed, 
         if random.random() < 0.15:
             if random.random() < 0.5:
                 real(**what)
-            raise killed
+            raise Killed
         real(**what)
 
     for _ in range(30):
@@ -175,7 +295,7 @@ def test_killed_anywhere_it_goes_on_and_nobody_is_lost_or_twice(tmp_path, seed, 
             card.silent = random.random() < 0.15
         try:
             world.turn()
-        except killed:
+        except Killed:
             world.now += SECONDS
             world.started()
         else:
@@ -210,7 +330,7 @@ def test_only_one_manager_has_a_store(world):
         Store(world.folder)
 
 
-def test_what_is_needed_is_what_its_latency_needs_if_that_is_more(spec):
+def test_what_is_needed_is_what_its_latency_needs_if_that_is_more():
     seen = ApplicationSeen(
         name="x",
         epoch=0,
@@ -225,7 +345,7 @@ def test_what_is_needed_is_what_its_latency_needs_if_that_is_more(spec):
     assert needed(seen.spec, None).cpu_cores == 1.0
 
 
-def test_loss_makes_a_way_late_as_delay_does(spec):
+def test_loss_makes_a_way_late_as_delay_does():
     clean, lossy = Link(latency_seconds=0.01), Link(latency_seconds=0.01, loss_ratio=0.1)
     assert way_seconds(clean) == 0.01
     assert way_seconds(lossy) > 0.05

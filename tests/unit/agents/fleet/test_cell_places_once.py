@@ -7,11 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from tests.unit.agents.fleet.test_cell import MemoryCard, World, spec
 from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, refusal
 
 
-def test_asked_again_after_an_answer_that_was_lost_it_is_the_same_application(world, spec):
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path, a=4.0, b=4.0, c=4.0)
+    yield made
+    made.store.close()
+
+
+def test_asked_again_after_an_answer_that_was_lost_it_is_the_same_application(world):
     world.turn()
     world.cell.admit("app", spec(), "first")
     world.started()
@@ -20,7 +28,7 @@ def test_asked_again_after_an_answer_that_was_lost_it_is_the_same_application(wo
         world.cell.admit("app", spec(), "second")
 
 
-def test_a_card_that_knows_a_later_epoch_is_asked_with_one_above_it(world, spec):
+def test_a_card_that_knows_a_later_epoch_is_asked_with_one_above_it(world):
     world.turn()
     for card in world.cards.values():
         card.closed["new"] = 30
@@ -30,7 +38,7 @@ def test_a_card_that_knows_a_later_epoch_is_asked_with_one_above_it(world, spec)
     assert world.store.placed()["new"].epoch == 31
 
 
-def test_started_while_a_card_is_silent_it_does_not_place_that_cards_applications_again(world, spec):
+def test_started_while_a_card_is_silent_it_does_not_place_that_cards_applications_again(world):
     world.turn()
     world.cell.admit("app", spec())
     world.turn()
@@ -45,11 +53,11 @@ def test_started_while_a_card_is_silent_it_does_not_place_that_cards_application
     assert world.on() == dict([before])
 
 
-def test_a_card_that_did_not_answer_is_asked_again_and_no_other(world, monkeypatch, spec, card_kind):
+def test_a_card_that_did_not_answer_is_asked_again_and_no_other(world, monkeypatch):
     world.turn()
     world.cell.admit("app", spec())
     asked = []
-    whole = card_kind.create
+    whole = MemoryCard.create
 
     async def mute(card, name, spec, *, epoch):
         """Do it, and be gone before the answer."""
@@ -58,7 +66,7 @@ def test_a_card_that_did_not_answer_is_asked_again_and_no_other(world, monkeypat
         card.silent = True
         raise refusal(Because.UNREACHABLE, f"{card.name} does not answer")
 
-    monkeypatch.setattr(card_kind, "create", mute)
+    monkeypatch.setattr(MemoryCard, "create", mute)
     world.turn()
     world.started()
     world.turn(3)
@@ -72,7 +80,7 @@ def test_a_card_that_did_not_answer_is_asked_again_and_no_other(world, monkeypat
     assert world.store.placed()["app"].card == asked[0]
 
 
-def test_what_a_person_moved_to_a_silent_card_is_not_placed_again(world, spec):
+def test_what_a_person_moved_to_a_silent_card_is_not_placed_again(world):
     world.turn()
     world.cell.admit("app", spec())
     world.turn()
