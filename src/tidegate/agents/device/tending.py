@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.device.card import SECOND
 from tidegate.agents.device.lifecycle import GRACE_SECONDS, end, fail, run
-from tidegate.agents.device.sizing import Sizing, differing
+from tidegate.agents.device.sizing import Sizing, differing, missing
 from tidegate.model.application import ApplicationState, Restart
 from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Refusal
@@ -52,6 +52,7 @@ class Tending:
         for name in sorted({*self.card.applications, *found}):
             with self.card.alone(name):
                 self._settle(name, found.get(name), first=True)
+                self.sizing.recover(name)
         self.expire()
 
     def tend(self) -> None:
@@ -120,7 +121,7 @@ class Tending:
             return
         try:
             if running is not None:
-                self._take_over(one, running)
+                self._take_over(one, running, first=first)
             elif one.taking:
                 # Its program is gone, and with it what it may have taken in: it waits again.
                 settings, one = self.card.renewed(replace(one, taking=False))
@@ -139,7 +140,7 @@ class Tending:
             return one.taking or (one.runs and running.standby)
         return one.runs and not running.standby
 
-    def _take_over(self, one: Application, running: Running) -> None:
+    def _take_over(self, one: Application, running: Running, *, first: bool) -> None:
         card = self.card
         if one.taking and not running.standby:
             # It serves: only the line that says so is missing.
@@ -151,6 +152,9 @@ class Tending:
                 card.write(settings, one, replace(seen, served=max(seen.served, one.epoch)))
         held = running.held
         wrong = differing(one.amounts, held)
+        if first:
+            # Limits of a change that was written down, and never set.
+            wrong = wrong.over(missing(one.amounts, held))
         if wrong.known():
             try:
                 held = card.runtime.adjust(one.name, wrong).over(held)

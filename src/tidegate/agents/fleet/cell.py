@@ -113,14 +113,19 @@ class Cell:
             raise refusal(Because.NO_ROOM, f"'{name}' was not taken in: {why}")
         return new
 
-    def admit(self, name: str, spec: ApplicationSpec) -> Placed:
+    def admit(self, name: str, spec: ApplicationSpec, request_id: str = "") -> Placed:
         """Take an application into the fleet; the next tick starts it on the card where it fits best.
+
+        Asked again with the same ``request_id``, as after an answer that was lost, it is the same one.
 
         Raises:
             Refusal: there is one of that name, or no card has room, with what lacks.
 
         """
-        new = self.check(name, spec)
+        before = self.store.placed().get(name)
+        if before is not None and request_id and before.request_id == request_id:
+            return before
+        new = replace(self.check(name, spec), request_id=request_id)
         self.store.write(placed=[new])
         return new
 
@@ -240,7 +245,8 @@ class Cell:
                 self._tell(name, f"{card} did not take it in: {refused}")
                 if said_no(refused):
                     # It may know a later epoch: the next one asked for is above every one before.
-                    epoch = one.epoch_asked + 1
+                    least = int(refused.limit or 0) if refused.field == "epoch" else 0
+                    epoch = max(one.epoch_asked + 1, least)
                     self.store.write(placed=[replace(one, asked="", epoch=epoch, epoch_asked=epoch)])
             else:
                 self._tell(name, f"taken in by {card}")

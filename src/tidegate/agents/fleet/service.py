@@ -107,7 +107,8 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
         if request.validate_only:
             self._cell.check(name, spec)
             return application_pb2.CreateApplicationResponse(application=request.application)
-        return application_pb2.CreateApplicationResponse(application=_given(self._cell.admit(name, spec)))
+        placed = self._cell.admit(name, spec, request.request_id)
+        return application_pb2.CreateApplicationResponse(application=_given(placed))
 
     async def GetApplication(
         self, request: application_pb2.GetApplicationRequest, context: _Context
