@@ -78,7 +78,7 @@ class Cell:
             plan = self.planner.plan(fleet)
             await self._admit(plan, fleet, placed)
             await self._start(plan, placed, moving)
-            await self._limit(plan, fleet, placed)
+            await self._limit(plan, fleet, placed, moving)
         self.store.write(events=self._events)
         return FleetTick(
             time_seconds=self.now_seconds(),
@@ -254,12 +254,18 @@ class Cell:
             began_seconds=self.now_seconds(),
         )
 
-    async def _limit(self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed]) -> None:
-        """Send budgets that have changed to where the applications are now."""
+    async def _limit(
+        self,
+        plan: CardPlan,
+        fleet: CardFleet,
+        placed: Mapping[str, Placed],
+        moving: Mapping[str, Moving],
+    ) -> None:
+        """Send budgets that have changed to where applications are now; to who moves, once it is there."""
         sending: list[Awaitable[None]] = []
         for row, name in enumerate(fleet.applications):
             at = int(fleet.card[row])
-            if at == NOWHERE or not fleet.heard[at] or plan.card[row] != at:
+            if at == NOWHERE or not fleet.heard[at] or plan.card[row] != at or name in moving:
                 continue
             budget = budget_of(plan.budget[:, row], placed[name].spec)
             if _differs(budget, self._budgets.get(name)):
