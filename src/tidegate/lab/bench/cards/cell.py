@@ -8,10 +8,10 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tidegate.agents.fleet.over_wire import WireCard
@@ -99,14 +99,14 @@ class Cell:
             TidegateError: one does not in time.
 
         """
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = perf_counter() + READY_SECONDS
         for card in self.cards.values():
             while True:
                 try:
                     await card.wire.look()
                     break
                 except Refusal as refused:
-                    if card.device.ended or time.monotonic() > deadline:
+                    if card.device.ended or perf_counter() > deadline:
                         raise TidegateError(
                             f"the device of {card.name}: {refused}; {card.device.said()}"
                         ) from refused
@@ -116,12 +116,12 @@ class Cell:
         """Start an application on a card and wait until it accepts connections."""
         card = self.cards[on]
         await card.wire.create(application.name, application.spec(), epoch=0)
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = perf_counter() + READY_SECONDS
         while True:
             try:
                 _, writer = await asyncio.open_connection(card.host, application.port)
             except OSError as error:
-                if time.monotonic() > deadline:
+                if perf_counter() > deadline:
                     raise TidegateError(
                         f"{application.name} does not serve on card {on} ({error})"
                     ) from error

@@ -9,9 +9,9 @@ the time. What the application itself tells its card is a figure beside it.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from itertools import accumulate
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from tidegate.lab.bench.cards.cell import KeyValue
@@ -130,7 +130,7 @@ async def with_and_without(
         for one, letter in zip(services, letters, strict=True):
             loads[one.name] = _load(cell, asked, one, letter)
         whole = asked.marks[-1]
-        began = time.monotonic()
+        began = perf_counter()
         await _until(began + asked.marks[1], "without the fleet manager", whole, progress)
         before = await cell.where()
         with fleet(cell, asked.dwell) as manager:
@@ -156,7 +156,7 @@ async def with_and_without(
 
 
 async def _until(when: float, what: str, whole: float, progress: Callable[[str, int, int], None]) -> None:
-    while (left := when - time.monotonic()) > 0:
+    while (left := when - perf_counter()) > 0:
         progress(f"three cards, {what}, seconds left", round(left), round(whole))
         await asyncio.sleep(min(left, 1.0))
 
