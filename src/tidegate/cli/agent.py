@@ -31,6 +31,9 @@ def command(
     act: Annotated[
         list[str] | None, typer.Option(help="Whose limits may be set, by pattern; needs root. Repeatable.")
     ] = None,
+    probe: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Answer the card's probes of the link here, over UDP.")
+    ] = "",
     sla: Annotated[float, typer.Option(help="Share of samples that may run short.")] = 0.01,
     ticks: Annotated[int | None, typer.Option(min=1, help="End after so many samples.")] = None,
 ) -> None:
@@ -48,6 +51,7 @@ def command(
         act=tuple(act or ()),
         violation_rate=sla,
         certificates=certs,
+        probe=probe,
     )
     console = Console(stderr=True)
     console.print(f"agent of server '{server}', device at {device}; Ctrl-C ends", highlight=False)

@@ -9,6 +9,7 @@ import typer
 from tidegate.cli import card_apps, card_migrate, card_profile
 from tidegate.cli.card_amounts import amounts_text, parse_amounts
 from tidegate.cli.card_line import (
+    WHICH,
     AddressOption,
     Asked,
     CertsOption,
@@ -21,7 +22,16 @@ from tidegate.cli.card_line import (
     say,
     write_json,
 )
-from tidegate.cli.card_tables import adjustments_table, card_table, cards_table, conditions, last, word
+from tidegate.cli.card_tables import (
+    adjustments_table,
+    card_table,
+    cards_table,
+    conditions,
+    last,
+    links_table,
+    servers_table,
+    word,
+)
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.model.errors import InputError, TidegateError
 
@@ -35,8 +45,14 @@ card_app.add_typer(card_migrate.migrate_app, name="migrate")
 
 
 @card_app.callback()
-def _card() -> None:
+def _card(
+    card: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which card, where a fleet manager is asked that has several."),
+    ] = None,
+) -> None:
     """Look after offload cards."""
+    WHICH.set(card)
 
 
 @card_app.command("show")
@@ -60,14 +76,14 @@ def list_command(
     certs: CertsOption = None,
     json: JsonOption = None,
 ) -> None:
-    """List the cards at several addresses."""
+    """List the cards at one or several addresses; a fleet manager has them all."""
     found: list[card_pb2.Card] = []
 
     async def call(asked: Asked) -> None:
-        found.append(await _get(asked))
+        found.extend(asked.cards)
 
     for each in [*addresses] if addresses else [address]:
-        ask(each, certs, call, json)
+        ask(each, certs, call, json, whichever=True)
     write_json(json, list(found))
     console().print(cards_table(found))
 
@@ -184,6 +200,10 @@ def _show(card: card_pb2.Card) -> None:
     shown.print(card_table(card))
     for line in conditions(card.status.conditions):
         shown.print(line)
+    if card.status.servers:
+        shown.print(servers_table(card.status.servers))
+    if card.status.links:
+        shown.print(links_table(card.status.links))
 
 
 __all__ = ["card_app"]

@@ -8,6 +8,7 @@ import typer
 
 from tidegate.cli.card_amounts import amounts_text, parse_amounts
 from tidegate.cli.card_line import (
+    WHICHEVER,
     AddressOption,
     Asked,
     CertsOption,
@@ -36,6 +37,20 @@ PAGES_MAX = 1000
 apps_app = typer.Typer(help="Applications on a card.", no_args_is_help=True)
 
 
+PortOption = Annotated[list[int] | None, typer.Option(help="A TCP port it serves on; may be repeated.")]
+EnvironmentOption = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="NAME=VALUE", help="A variable for it; may be repeated."),
+]
+HandsOffOption = Annotated[
+    bool, typer.Option("--hands-off", help="It speaks the hand-off contract, and moves with its state.")
+]
+NeverOption = Annotated[bool, typer.Option("--never-restart", help="Leave it where it ends by itself.")]
+LatencyOption = Annotated[
+    str | None, typer.Option(metavar="MILLISECONDS", help="99th percentile agreed on, as 10.")
+]
+
+
 @apps_app.callback()
 def _apps() -> None:
     """Look after a card's applications."""
@@ -58,11 +73,13 @@ def list_command(address: AddressOption = None, certs: CertsOption = None, json:
                 break
         write_json(json, list(found))
         if not found:
-            say(f"Card {last(asked.card)} has no applications; make one with 'tidegate card apps create'.")
+            where = "No card" if asked.card == WHICHEVER else f"Card {last(asked.card)}"
+            has = "has an application" if asked.card == WHICHEVER else "has no applications"
+            say(f"{where} {has}; make one with 'tidegate card apps create'.")
             return
         console().print(applications_table(found))
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @apps_app.command("show")
@@ -86,7 +103,7 @@ def show(
         say(f"ceiling  {amounts_text(one.spec.ceiling)}")
         say(f"hand-off {'yes' if one.spec.hands_off else 'no'}")
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @apps_app.command("create")
@@ -101,22 +118,14 @@ def create(
     ] = "",
     floor: Annotated[str, typer.Option(metavar="AMOUNTS", help="Least it ever holds.")] = "",
     ceiling: Annotated[str, typer.Option(metavar="AMOUNTS", help="Most it ever holds.")] = "",
-    port: Annotated[list[int] | None, typer.Option(help="A TCP port it serves on; may be repeated.")] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable for it; may be repeated.")
-    ] = None,
-    hands_off: Annotated[
-        bool, typer.Option("--hands-off", help="It speaks the hand-off contract, and moves with its state.")
-    ] = False,
-    latency: Annotated[
-        str | None, typer.Option(metavar="MILLISECONDS", help="99th percentile agreed on, as 10.")
-    ] = None,
+    port: PortOption = None,
+    env: EnvironmentOption = None,
+    hands_off: HandsOffOption = False,
+    latency: LatencyOption = None,
     priority: Annotated[int, typer.Option(help="SLA class, 0-255; a higher one gives way later.")] = 0,
     state_size: Annotated[str, typer.Option(metavar="BYTES", help="Its state's size, about.")] = "0",
     server: Annotated[str, typer.Option(help="The server whose work it does.")] = "",
-    never_restart: Annotated[
-        bool, typer.Option("--never-restart", help="Leave it where it ends by itself.")
-    ] = False,
+    never_restart: NeverOption = False,
     stopped: Annotated[bool, typer.Option("--stopped", help="Take it in and leave it stopped.")] = False,
     epoch: Annotated[int, typer.Option(help="Its epoch, where it was on another card before.")] = 0,
     dry_run: DryRunOption = False,
@@ -158,7 +167,7 @@ def create(
         if dry_run:
             say("It would fit; nothing was changed.")
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @apps_app.command("start")
@@ -176,7 +185,7 @@ def start(
         answer = await _stub(asked).StartApplication(request, timeout=START_SECONDS)
         _told(answer.application, json)
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 GraceOption = Annotated[str, typer.Option(metavar="DURATION", help="How long it may take to end by itself.")]
@@ -202,7 +211,7 @@ def stop(
         answer = await _stub(asked).StopApplication(request, timeout=seconds + START_SECONDS)
         _told(answer.application, json)
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @apps_app.command("delete")
@@ -216,9 +225,10 @@ def delete(name: NameArgument, address: AddressOption = None, certs: CertsOption
             name=asked.application(name), request_id=request_id()
         )
         await _stub(asked).DeleteApplication(request, timeout=START_SECONDS)
-        say(f"Application {name} is gone from card {last(asked.card)}.")
+        where = "the fleet" if asked.card == WHICHEVER else f"card {last(asked.card)}"
+        say(f"Application {name} is gone from {where}.")
 
-    ask(address, certs, call)
+    ask(address, certs, call, whichever=True)
 
 
 def _stub(asked: Asked) -> application_pb2_grpc.ApplicationServiceAsyncStub:

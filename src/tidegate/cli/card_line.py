@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,6 +17,7 @@ from rich.text import Text
 from tidegate.cli.doctor import printable
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.drivers.local.clock import SystemClock
+from tidegate.model.application import checked_name
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from tidegate.wire.card.v1 import card_pb2
     from tidegate.wire.dialing import Line
 
 COLUMNS_MAX: Final = 1000
@@ -36,7 +39,7 @@ AddressOption = Annotated[
         metavar="ADDRESS",
         envvar=ADDRESS_VARIABLE,
         show_default=False,
-        help="Where the card's device serves: unix:/PATH or tcp:HOST:PORT.",
+        help="Where the card's device, or the fleet manager, serves: unix:/PATH or tcp:HOST:PORT.",
     ),
 ]
 CertsOption = Annotated[
@@ -57,17 +60,27 @@ DryRunOption = Annotated[
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The application.")]
 
 
+WHICH: Final[ContextVar[str | None]] = ContextVar("which card", default=None)
+"""The card that `tidegate card --card` named."""
+WHICHEVER: Final = "cards/-"
+"""To a fleet manager: whichever card fits, or has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A line to a device, and the resource name of its card."""
+    """A line to a device or a fleet manager, and the resource name of the card that is meant."""
 
     line: Line
     card: str
+    cards: tuple[card_pb2.Card, ...] = ()
+    """All that are served there."""
 
     def application(self, name: str) -> str:
         """Return the resource name of an application there."""
         from tidegate.wire.names import ApplicationName, card_of
 
+        if self.card == WHICHEVER:
+            return f"{WHICHEVER}/applications/{checked_name('an application', name)}"
         return str(ApplicationName(card_of(self.card), name))
 
 
@@ -76,8 +89,12 @@ def ask(
     certs: Path | None,
     call: Callable[[Asked], Awaitable[None]],
     json: Path | None = None,
+    *,
+    whichever: bool = False,
 ) -> None:
-    """Have a coroutine ask the device at an address.
+    """Have a coroutine ask the device, or the fleet manager, at an address.
+
+    Where several cards are served, one must be named, unless ``whichever`` of them will do.
 
     Raises:
         InputError: no address is given, or it is none, or what was asked can't be.
@@ -89,20 +106,59 @@ def ask(
         raise InputError(f"say which device with --address ADDRESS, or in {ADDRESS_VARIABLE}")
     # gRPC's core writes to stderr what is told in a sentence anyway.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    asyncio.run(_asked(address, certs, call))
+    asyncio.run(_asked(address, certs, call, whichever=whichever))
 
 
-async def _asked(address: str, certs: Path | None, call: Callable[[Asked], Awaitable[None]]) -> None:
+async def _asked(
+    address: str, certs: Path | None, call: Callable[[Asked], Awaitable[None]], *, whichever: bool
+) -> None:
+    from tidegate.model.refusals import Because, Refusal
     from tidegate.wire.card.v1 import card_pb2, card_pb2_grpc
     from tidegate.wire.dialing import dialled
     from tidegate.wire.identities import Role
 
-    async with dialled(address, expects=Role.DEVICE, clock=SystemClock(), certificates=certs) as line:
-        with line.answers():
-            listed = await card_pb2_grpc.CardServiceStub(line).ListCards(card_pb2.ListCardsRequest())
-            if not listed.cards:
-                raise InputError(f"{address} serves no card; ask a device")
-            await call(Asked(line, listed.cards[0].name))
+    first: Refusal | None = None
+    # Whether a device or a fleet manager serves there, its certificate tells, and only by trying.
+    for role in (Role.DEVICE, Role.FLEET) if certs is not None else (Role.DEVICE,):
+        async with dialled(address, expects=role, clock=SystemClock(), certificates=certs) as line:
+            try:
+                with line.answers():
+                    stub = card_pb2_grpc.CardServiceStub(line)
+                    listed = await stub.ListCards(card_pb2.ListCardsRequest())
+            except Refusal as refused:
+                if refused.because is not Because.UNREACHABLE:
+                    raise
+                first = first or refused
+                continue
+            cards = tuple(listed.cards)
+            with line.answers():
+                await call(Asked(line, _meant(address, cards, whichever=whichever), cards))
+            return
+    assert first is not None, "without one, somebody answered"
+    raise first
+
+
+def _meant(address: str, cards: tuple[card_pb2.Card, ...], *, whichever: bool) -> str:
+    """Return the resource name of the card that is meant, among those served at an address.
+
+    Raises:
+        InputError: none is served, none of the name that was given, or several and none was named.
+
+    """
+    from tidegate.wire.names import card_name
+
+    names = [card.name for card in cards]
+    named = WHICH.get()
+    listed = ", ".join(name.rpartition("/")[2] for name in names)
+    if not names:
+        raise InputError(f"{address} serves no card; ask a device")
+    if named is not None:
+        if card_name(named) not in names:
+            raise InputError(f"{address} serves no card '{named}'; it serves {listed}")
+        return card_name(named)
+    if len(names) > 1 and not whichever:
+        raise InputError(f"{address} serves {listed}; name one: tidegate card --card NAME ...")
+    return names[0] if len(names) == 1 else WHICHEVER
 
 
 def request_id() -> str:
@@ -160,6 +216,8 @@ def say(text: str) -> None:
 
 
 __all__ = [
+    "WHICH",
+    "WHICHEVER",
     "AddressOption",
     "Asked",
     "CertsOption",

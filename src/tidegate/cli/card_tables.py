@@ -72,13 +72,42 @@ def conditions(found: Iterable[amounts_pb2.Condition]) -> list[Text]:
     ]
 
 
+def servers_table(servers: Iterable[card_pb2.ServerStatus]) -> Table:
+    """Return the servers that a card serves, a row each."""
+    table = _table("server", "score", "workloads", "heard", "because")
+    for one in servers:
+        heard = "lost" if one.lost else instant(one.heard_nanoseconds)
+        table.add_row(
+            _text(one.server), f"{one.score:.0f}", str(one.workloads), _text(heard), _text(one.reason)
+        )
+    return table
+
+
+def links_table(links: Iterable[card_pb2.LinkStatus]) -> Table:
+    """Return the links of a card, a row each."""
+    table = _table("link to", "round trip", "jitter", "lost", "carries", "in use")
+    for one in links:
+        carries = one.capacity_bytes_per_second if one.HasField("capacity_bytes_per_second") else None
+        used = one.used_bytes_per_second if one.HasField("used_bytes_per_second") else None
+        table.add_row(
+            _text(one.peer),
+            milliseconds(one.latency_nanoseconds),
+            milliseconds(one.jitter_nanoseconds),
+            f"{one.loss_ratio:.1%}",
+            "-" if carries is None else f"{carries / 1e6:.3g} MB/s",
+            "-" if used is None else f"{used / 1e6:.3g} MB/s",
+        )
+    return table
+
+
 def applications_table(applications: Iterable[application_pb2.Application]) -> Table:
     """Return applications, a row each."""
-    table = _table("application", "state", "epoch", "holds", "uses", "p99", "restarts", "addresses")
+    table = _table("application", "card", "state", "epoch", "holds", "uses", "p99", "restarts", "addresses")
     for one in applications:
         status = one.status
         table.add_row(
             _text(last(one.name)),
+            _text(one.name.split("/")[1]),
             word(application_pb2.ApplicationState.Name(status.state), "APPLICATION_STATE_"),
             str(status.epoch),
             amounts_text(status.held),

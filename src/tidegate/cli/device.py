@@ -7,17 +7,19 @@ import platform
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
+from tidegate.cli import device_options as options
 from tidegate.cli.card_amounts import parse_amounts
 from tidegate.cli.doctor import printable
+from tidegate.cli.named_addresses import named_addresses
 from tidegate.model.application import Amounts, checked_name
 
 if TYPE_CHECKING:
+    from tidegate.agents.device.neighbours import Links
     from tidegate.agents.device.program import Configuration, Outside
 
 CARDS: Final = "cards"
@@ -27,46 +29,20 @@ RUN_ON: Final = "The device has ended; its applications run on, and the next sta
 
 
 def command(
-    card: Annotated[str, typer.Option(metavar="NAME", help="What the card is called, in the whole fleet.")],
-    listen: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="unix:/PATH or tcp:HOST:PORT to serve on; a socket in the state's folder by default.",
-        ),
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="What it remembers; in $XDG_STATE_HOME/tidegate by default."),
-    ] = None,
-    certs: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Its certificates, of 'tidegate certs issue --role device'."),
-    ] = None,
-    cores: Annotated[
-        float | None, typer.Option(metavar="N", help="Cores it has; those of this machine by default.")
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(metavar="BYTES", help="Memory it has, as 16GiB; that of this machine by default."),
-    ] = None,
-    has: Annotated[
-        str, typer.Option(metavar="AMOUNTS", help="What else it has, as gpu=1,network=25Gb,storage=1GB.")
-    ] = "",
-    reserve: Annotated[
-        str, typer.Option(metavar="AMOUNTS", help="What its system keeps, as cpu=0.5,memory=1GiB.")
-    ] = "",
-    namespace: Annotated[
-        str | None,
-        typer.Option(metavar="NS", help="Network namespace of applications; traffic is limited only there."),
-    ] = None,
-    host: Annotated[str, typer.Option(help="Where clients reach its applications' ports.")] = "localhost",
-    core_worth: Annotated[
-        float, typer.Option(help="What one of its cores is worth, in a server's cores.")
-    ] = 1.0,
-    journal: Annotated[
-        bool, typer.Option(help="Write each turn of its fast loop down before what it orders is done.")
-    ] = True,
+    card: options.Card,
+    listen: options.Listen = None,
+    state: options.State = None,
+    certs: options.Certs = None,
+    cores: options.Cores = None,
+    memory: options.Memory = None,
+    has: options.Has = "",
+    reserve: options.Reserve = "",
+    namespace: options.Namespace = None,
+    host: options.Host = "localhost",
+    core_worth: options.CoreWorth = 1.0,
+    probe: options.Probe = "",
+    peer: options.Peer = None,
+    journal: options.Journal = True,
 ) -> None:
     """Run an offload card: start, size, watch and move its applications, as asked over the network.
 
@@ -83,6 +59,7 @@ def command(
         host,
         core_worth,
         journal=journal,
+        links=_links(probe, peer or [], namespace, host),
     )
     try:
         _run(configuration, namespace)
@@ -101,6 +78,7 @@ def _configuration(
     core_worth: float,
     *,
     journal: bool,
+    links: Links,
 ) -> Configuration:
     from tidegate.agents.device.deciding import Sizes
     from tidegate.agents.device.program import Configuration
@@ -118,7 +96,14 @@ def _configuration(
         architecture=platform.machine(),
         core_worth=core_worth,
         sizes=Sizes(journalled=journal),
+        links=links,
     )
+
+
+def _links(probe: str, peers: list[str], namespace: str | None, host: str) -> Links:
+    from tidegate.agents.device.neighbours import Links
+
+    return Links(probe=probe, cards=named_addresses("--peer", peers), namespace=namespace, host=host)
 
 
 def _capacity(cores: float | None, memory: str | None, has: str) -> Amounts:
@@ -136,11 +121,12 @@ def _run(configuration: Configuration, namespace: str | None) -> None:
     from tidegate.agents.device.program import Outside
     from tidegate.agents.device.store import opened
     from tidegate.agents.running import run
+    from tidegate.app.threads import one_blas_thread
     from tidegate.drivers.card.runtime import ProcessRuntime
     from tidegate.drivers.local.clock import SystemClock
 
     link = configuration.room.capacity.network_bytes_per_second
-    with opened(configuration.state) as store:
+    with opened(configuration.state) as store, one_blas_thread():
         runtime = ProcessRuntime(
             configuration.name, namespace=namespace, network_bytes_per_second=link if namespace else None
         )
@@ -151,6 +137,7 @@ def _run(configuration: Configuration, namespace: str | None) -> None:
                 clock=SystemClock(),
                 now=time.time_ns,
                 new_id=lambda: str(uuid.uuid4()),
+                forwards=time.monotonic,
             )
             run(lambda: _serve(configuration, outside))
         finally:

@@ -14,8 +14,7 @@ from tidegate.agents.running import run
 from tidegate.app.state import state_folder
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.durations import parse_duration_seconds
-from tidegate.model.application import checked_name
-from tidegate.model.errors import InputError
+from tidegate.cli.named_addresses import named_addresses
 from tidegate.plan.cards import CardPlanner
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def command(
     Cards go on without it. Ctrl-C ends.
     """
     options = FleetOptions(
-        cards=_cards(card),
+        cards=named_addresses("--card", card),
         folder=state if state is not None else state_folder() / "fleet",
         listen=listen,
         every_seconds=parse_duration_seconds(every),
@@ -71,21 +70,3 @@ def command(
     with one_blas_thread():
         code = run(lambda: run_fleet(options, listening=listening, seen=seen, ticks=ticks))
     raise typer.Exit(code)
-
-
-def _cards(given: list[str]) -> dict[str, str]:
-    """Return addresses by name of what people type as NAME=ADDRESS.
-
-    Raises:
-        InputError: one is not of that form, or a name stands twice.
-
-    """
-    found: dict[str, str] = {}
-    for text in given:
-        name, equals, address = text.partition("=")
-        if not equals or not address:
-            raise InputError(f"--card '{text}' names no address; write it as NAME=ADDRESS")
-        if checked_name("a card", name) in found:
-            raise InputError(f"--card '{name}' stands there twice; give each card once")
-        found[name] = address
-    return found

@@ -37,7 +37,7 @@ class CardFleet:
     resources: tuple[Resource, ...]
     cards: tuple[str, ...]
     allocatable: NDArray[np.float64]
-    """(resources, cards) what may be granted, base units of the card."""
+    """(resources, cards) what may be granted, base units of the card; infinite where nobody counts it."""
     takes_new: NDArray[np.bool_]
     """(cards,) whether it takes applications."""
     must_leave: NDArray[np.bool_]
@@ -123,7 +123,7 @@ class CardPlan:
     card: NDArray[np.int32]
     """(applications,) once all moves are made; `NOWHERE` where none can take it."""
     budget: NDArray[np.float32]
-    """(resources, applications) what each may hold on that card; within a card they fit."""
+    """(resources, applications) what each may hold on that card; within a card they fit. Infinite: no limit."""
     moves: tuple[Move, ...]
     """In the order in which they are to be made."""
     unplaced: tuple[Unplaced, ...]

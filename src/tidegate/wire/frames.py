@@ -29,6 +29,8 @@ WORKLOADS_MAX: Final = 10_000
 WORKLOAD_NAME_BYTES_MAX: Final = 1024
 """Longest name of a workload: cgroups have paths for names."""
 INCARNATION_BYTES_MAX: Final = 64
+PROBE_ADDRESS_BYTES_MAX: Final = 300
+"""A host's name of 253 letters, and a port."""
 NUMBER_MAX: Final = 2**62
 """Of batches, orders, rosters and epochs."""
 STEP_MIN_SECONDS: Final = 0.1
@@ -48,6 +50,8 @@ class Greeting:
     """(resources,) what may be granted there; infinite where nothing limits it."""
     epoch: int = 0
     """Highest epoch of orders it has carried out."""
+    probe_address: str = ""
+    """Where it answers probes of its link, `host:port`; empty where it doesn't."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +93,7 @@ def greeting_message(greeting: Greeting) -> telemetry_pb2.Hello:
         step_nanoseconds=nanoseconds(greeting.step_seconds, "step"),
         allocatable=greeting.allocatable.tolist(),
         epoch=greeting.epoch,
+        probe_address=greeting.probe_address,
     )
 
 
@@ -127,6 +132,7 @@ def greeting_record(message: telemetry_pb2.Hello) -> Greeting:
             step_seconds=step,
             allocatable=allocatable,
             epoch=checked_number("epoch", message.epoch),
+            probe_address=checked_text("probe_address", message.probe_address, PROBE_ADDRESS_BYTES_MAX),
         )
 
 

@@ -111,6 +111,7 @@ class Agent:
         step_seconds: int,
         incarnation: str,
         now_nanoseconds: Callable[[], int],
+        probe_address: str = "",
     ) -> None:
         """Go on from what ``folder`` remembers; ``loop_over`` makes the loop of the safe baseline.
 
@@ -120,6 +121,7 @@ class Agent:
         """
         self._name, self._server, self._folder = name, server, folder
         self._step_seconds, self._incarnation, self._now = step_seconds, incarnation, now_nanoseconds
+        self._probe_address = probe_address
         self._baseline_acts = WhenAlone(server)
         self._baseline = loop_over(self._baseline_acts)
         self._memory = _remembered(folder)
@@ -157,6 +159,7 @@ class Agent:
             step_seconds=self._step_seconds,
             allocatable=self._snapshot.places.allocatable[:, 0],
             epoch=self._memory.epoch,
+            probe_address=self._probe_address,
         )
 
     def step(self) -> Snapshot:

@@ -9,8 +9,6 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from tidegate.model.errors import TidegateError
 from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tidegate.wire.dialing import dialled
@@ -34,7 +32,6 @@ WAITING_MAX: Final = 16
 """Messages that wait to be sent; beyond, the oldest sample goes."""
 
 _Request = telemetry_pb2.ConnectRequest
-_log = structlog.get_logger(__name__)
 
 
 class Connection:
@@ -114,7 +111,6 @@ class Connection:
                 if str(error) != said:
                     said = str(error)
                     self._told(f"not connected: {said}")
-                    _log.warning("not connected", address=self._address, reason=said)
             finally:
                 self._waiting = self._sent = None
             pause = DIAL_AGAIN_SECONDS if self._clock.now_seconds() - began > pause else pause * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from tidegate.agents.agent.connection import Connection
 from tidegate.agents.servers.loop import baseline_loop
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.drivers.local.server import VIOLATION_RATE, LocalServer
+from tidegate.drivers.probes.responder import Responder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,8 @@ class AgentOptions:
     """Whose limits may be set, by pattern; without any, nobody's."""
     violation_rate: float = VIOLATION_RATE
     certificates: Path | None = None
+    probe: str = ""
+    """Where to answer probes of the link, ``host:port``; empty: nowhere."""
 
 
 async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks: int | None = None) -> int:
@@ -50,6 +54,17 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
     """
     options.folder.mkdir(parents=True, exist_ok=True)
     clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        address = ""
+        if options.probe:
+            address = (await stack.enter_async_context(Responder(options.probe))).address
+        await _joined(options, clock, address, told=told, ticks=ticks)
+    return 0
+
+
+async def _joined(
+    options: AgentOptions, clock: SystemClock, probe: str, *, told: Callable[[str], None], ticks: int | None
+) -> None:
     with LocalServer(
         step_seconds=options.step_seconds,
         chosen=options.chosen,
@@ -65,6 +80,7 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
             step_seconds=options.step_seconds,
             incarnation=f"{os.getpid()}-{clock.now_nanoseconds()}",
             now_nanoseconds=clock.now_nanoseconds,
+            probe_address=probe,
         )
         connection = Connection(
             agent,
@@ -74,4 +90,3 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
             told=told,
         )
         await connection.run(step_seconds=options.step_seconds, ticks=ticks)
-    return 0

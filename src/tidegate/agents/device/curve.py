@@ -28,14 +28,8 @@ def fitted(points: Iterable[CurvePoint]) -> list[tuple[float, float]]:
     its requests.
     """
     blocks: list[_Block] = []
-    for point in sorted(points, key=lambda point: point.cpu_cores):
-        weight = max(point.requests_per_second, 1.0)
-        new = _Block([point.cpu_cores], point.latency_p99_seconds, weight)
-        if blocks and blocks[-1].amounts[-1] == point.cpu_cores:
-            _pool(blocks[-1], new)
-            blocks[-1].amounts.pop()
-        else:
-            blocks.append(new)
+    for measured in _by_amount(points):
+        blocks.append(measured)
         while len(blocks) > 1 and blocks[-1].latency_seconds > blocks[-2].latency_seconds:
             last = blocks.pop()
             _pool(blocks[-1], last)
@@ -60,6 +54,20 @@ def _crossing(curve: Sequence[tuple[float, float]], limit: float) -> float | Non
             return before[0] + fallen * (amount - before[0])
         before = (amount, latency)
     return None
+
+
+def _by_amount(points: Iterable[CurvePoint]) -> list[_Block]:
+    """Return what was measured at each amount as one, by rising amount: only then are neighbours compared."""
+    found: dict[float, _Block] = {}
+    for point in sorted(points, key=lambda point: point.cpu_cores):
+        weight = max(point.requests_per_second, 1.0)
+        new = _Block([point.cpu_cores], point.latency_p99_seconds, weight)
+        if point.cpu_cores in found:
+            _pool(found[point.cpu_cores], new)
+            found[point.cpu_cores].amounts.pop()
+        else:
+            found[point.cpu_cores] = new
+    return list(found.values())
 
 
 def _pool(into: _Block, other: _Block) -> None:

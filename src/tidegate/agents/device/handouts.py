@@ -7,17 +7,20 @@ disk is full the state stays in memory, and the program, which has it still, is 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tidegate.model.errors import TidegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
 CHUNK_BYTES: Final = 1 << 20
 """Read at once, and sent in one message."""
+MEMORY_BYTES_MAX: Final = 256 * 1024**2
+"""Largest state kept in memory where the disk is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,7 @@ class Handouts:
         """
         found = self._written(move, export)
         if found is None:
-            pieces = tuple(export())
-            found = Handout(sum(map(len, pieces)), kept=pieces)
+            found = _in_memory(export())
         self._kept[move] = found
         return found
 
@@ -88,7 +90,15 @@ class Handouts:
         self._kept.pop(move, None)
         if self.folder is not None:
             for end in ("state", "part"):
-                (self.folder / f"{move}.{end}").unlink(missing_ok=True)
+                with suppress(OSError):
+                    (self.folder / f"{move}.{end}").unlink(missing_ok=True)
+
+    def drop_all_but(self, moves: Collection[str]) -> None:
+        """Forget all states but those of these moves: who was killed at a move's end has not."""
+        if self.folder is None or not self.folder.is_dir():
+            return
+        for move in {file.stem for file in self.folder.iterdir()} - set(moves):
+            self.drop(move)
 
     def _written(self, move: str, export: Callable[[], Iterable[bytes]]) -> Handout | None:
         """Write a state to disk before anyone relies on it; None where there is no room."""
@@ -110,8 +120,22 @@ class Handouts:
                 os.close(folder)
             return Handout(path.stat().st_size, file=path)
         except OSError:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             return None
+
+
+def _in_memory(state: Iterable[bytes]) -> Handout:
+    pieces, size = [], 0
+    for piece in state:
+        size += len(piece)
+        if size > MEMORY_BYTES_MAX:
+            raise TidegateError(
+                f"the disk is full, and the state larger than the {MEMORY_BYTES_MAX} bytes that memory may "
+                "keep; make room"
+            )
+        pieces.append(piece)
+    return Handout(size, kept=tuple(pieces))
 
 
 __all__ = ["CHUNK_BYTES", "Handout", "Handouts"]

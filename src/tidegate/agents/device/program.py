@@ -15,6 +15,7 @@ from tidegate.agents.device.card import SECOND, Card
 from tidegate.agents.device.deciding import Deciding, Sizes
 from tidegate.agents.device.handouts import Handouts
 from tidegate.agents.device.moving import Moving
+from tidegate.agents.device.neighbours import Links, neighbours
 from tidegate.agents.device.remote import RemoteCard
 from tidegate.agents.device.services.adjustments import Adjustments
 from tidegate.agents.device.services.applications import Applications
@@ -69,6 +70,7 @@ class Configuration:
     """Where other machines reach the ports of its applications."""
     architecture: str = ""
     core_worth: float = 1.0
+    links: Links = field(default_factory=Links)
     sizes: Sizes | None = field(default_factory=Sizes)
     """How it decides what its servers and applications hold; None: others do."""
 
@@ -83,6 +85,8 @@ class Outside:
     now: Callable[[], int]
     """Nanoseconds since 1970 UTC."""
     new_id: Callable[[], str]
+    forwards: Callable[[], float] | None = None
+    """Seconds on a clock that only runs forwards, as probes of links use it; None: links are not measured."""
 
 
 @asynccontextmanager
@@ -118,6 +122,7 @@ async def device(configuration: Configuration, outside: Outside) -> AsyncIterato
     try:
         await working.do(working.tending.reconcile)
         await working.do(working.profiling.recover)
+        await working.do(working.moving.recover)
         tasks += [
             asyncio.create_task(_every(TEND_SECONDS, partial(working.do, working.tending.tend))),
             asyncio.create_task(_every(MOVE_SECONDS, _Movers(working).turn)),
@@ -165,6 +170,7 @@ async def serving_device(configuration: Configuration, outside: Outside) -> Asyn
                 certificates=configuration.certificates,
             ) as listening,
             _beside(deciding),
+            _linked(configuration, outside, working, deciding),
         ):
             yield listening
 
@@ -196,6 +202,24 @@ async def _beside(deciding: Deciding | None) -> AsyncIterator[None]:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _linked(
+    configuration: Configuration, outside: Outside, working: Device, deciding: Deciding | None
+) -> AsyncIterator[None]:
+    """Measure links meanwhile."""
+    if outside.forwards is None:
+        yield
+        return
+    async with neighbours(
+        working,
+        configuration.links,
+        lambda: () if deciding is None else deciding.servers.told(),
+        now_seconds=lambda: outside.now() / SECOND,
+        monotonic_seconds=outside.forwards,
+    ):
+        yield
 
 
 class _Movers:

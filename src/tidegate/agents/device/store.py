@@ -28,7 +28,7 @@ from tidegate.agents.device.records import (
     Unanswered,
     Unwatched,
 )
-from tidegate.journal.sql.opening import sqlite_engine
+from tidegate.journal.sql.opening import SMALL_WAL_PAGES_MAX, sqlite_engine
 from tidegate.model.errors import InputError, TidegateError
 from tidegate.model.refusals import Because, Refusal
 
@@ -172,7 +172,7 @@ def opened(folder: Path) -> Iterator[Store]:
             raise InputError(
                 f"the folder {folder} is in use by another device; end that, or name another with --state"
             ) from error
-        engine = sqlite_engine(path)
+        engine = sqlite_engine(path, wal_pages_max=SMALL_WAL_PAGES_MAX)
         try:
             yield Store(engine, os.fspath(path))
         finally:

@@ -70,7 +70,7 @@ class Cell:
             names = [card.name for card in heard]
             fleet = columns(
                 known,
-                tuple(placed.values()),
+                self._plannable(placed),
                 heard=names,
                 held_back=self._held_back | dict.fromkeys(moving, float("inf")),
                 now_seconds=self.now_seconds(),
@@ -105,7 +105,7 @@ class Cell:
         new = Placed(name=name, card="", epoch=0, epoch_asked=0, spec=spec, since_seconds=now, wanted=True)
         known = tuple(self._seen[card] for card in self.cards if card in self._seen)
         fleet = columns(
-            known, (*placed.values(), new), heard=self._seen.keys(), held_back={}, now_seconds=now
+            known, (*self._plannable(placed), new), heard=self._seen.keys(), held_back={}, now_seconds=now
         )
         plan = self.planner.plan(fleet)
         if plan.card[-1] == NOWHERE:
@@ -136,9 +136,16 @@ class Cell:
             raise refusal(Because.NOT_FOUND, f"the fleet has no application '{name}'")
         if name in self.store.moving():
             raise refusal(Because.NOT_NOW, f"'{name}' is being moved; ask again once it has arrived")
-        if placed.card:
-            await self.cards[placed.card].delete(name)
+        if placed.card or placed.asked:
+            await self.cards[placed.card or placed.asked].delete(name)
         self.store.write(forgotten=[name])
+
+    def _plannable(self, placed: Mapping[str, Placed]) -> tuple[Placed, ...]:
+        """Return who is planned with: on a card that was seen, or on none.
+
+        After a start with cards that are not heard theirs are not known, and by no means on none.
+        """
+        return tuple(one for one in placed.values() if not one.card or one.card in self._seen)
 
     async def _look(self) -> dict[str, str]:
         """Ask every card how it is, all at once; return who did not answer, and why."""
@@ -163,7 +170,13 @@ class Cell:
         """Hear how moves ended, then compare what was found with what was written down."""
         await asyncio.gather(*(self._hear(one) for one in self.store.moving().values()))
         now = self.now_seconds()
-        found = settled(heard, self.store.placed(), self.store.moving(), now_seconds=now)
+        found = settled(
+            heard,
+            self.store.placed(),
+            self.store.moving(),
+            whole=len(heard) == len(self.cards),
+            now_seconds=now,
+        )
         both = [
             Event(time_seconds=now, about=name, sentence="serves on two cards at once: stop one by hand")
             for name in sorted(twice(heard))
@@ -206,12 +219,21 @@ class Cell:
         self.store.write(ended=[moving.application])
 
     async def _admit(self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed]) -> None:
-        """Have cards take in what was given to the fleet and is on none."""
+        """Have cards take in what was given to the fleet and is on none.
+
+        Which card is asked is written down before: who did not answer may have it, and is asked again until
+        it answers.
+        """
         for row, name in enumerate(fleet.applications):
-            one = placed[name]
-            if fleet.card[row] != NOWHERE or plan.card[row] == NOWHERE or not one.wanted:
+            one, planned = placed[name], int(plan.card[row])
+            if one.card or not one.wanted or not (one.asked or planned != NOWHERE):
                 continue
-            card = fleet.cards[int(plan.card[row])]
+            card = one.asked or fleet.cards[planned]
+            if card not in fleet.cards or not fleet.heard[fleet.cards.index(card)]:
+                continue
+            if card != one.asked:
+                one = replace(one, asked=card)
+                self.store.write(placed=[one])
             try:
                 await self.cards[card].create(name, one.spec, epoch=one.epoch)
             except Refusal as refused:
@@ -219,10 +241,11 @@ class Cell:
                 if said_no(refused):
                     # It may know a later epoch: the next one asked for is above every one before.
                     epoch = one.epoch_asked + 1
-                    self.store.write(placed=[replace(one, epoch=epoch, epoch_asked=epoch)])
+                    self.store.write(placed=[replace(one, asked="", epoch=epoch, epoch_asked=epoch)])
             else:
                 self._tell(name, f"taken in by {card}")
-                self.store.write(placed=[replace(one, card=card, since_seconds=self.now_seconds())])
+                here = replace(one, card=card, asked="", since_seconds=self.now_seconds())
+                self.store.write(placed=[here])
 
     async def _start(
         self, plan: CardPlan, placed: Mapping[str, Placed], moving: Mapping[str, Moving]

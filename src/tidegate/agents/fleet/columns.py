@@ -30,6 +30,8 @@ FIELDS: Final = (
 """Of `Amounts`, in the order of the rows."""
 USED_MARGIN: Final = 1.2
 """Where a card forecasts nothing yet, what is used and a fifth more, as operators' rules have it."""
+IDLE_RATIO: Final = 0.1
+"""Least part of what it asked for at first that is needed: who idles must be able to begin again."""
 LATENCY_USUAL_SECONDS: Final = 0.25
 """What the way to a card is held against where no latency was agreed: a request in a quarter of a second."""
 RETRANSMIT_SECONDS: Final = 0.2
@@ -61,7 +63,7 @@ def columns(
         time_seconds=now_seconds,
         resources=RESOURCES,
         cards=tuple(card.name for card in cards),
-        allocatable=_rows([card.allocatable for card in cards], 0.0).astype(np.float64),
+        allocatable=_allocatable(cards),
         takes_new=answering & ~leaving,
         must_leave=leaving,
         heard=answering,
@@ -85,14 +87,19 @@ def columns(
 def needed(spec: ApplicationSpec, seen: ApplicationSeen | None) -> Amounts:
     """Return what an application will need: forecast, by its profile, or what it used and a margin.
 
-    One that nobody has seen run needs what it asks for at first.
+    Never less than it uses now, whatever is forecast. One that nobody has seen run needs what it asks for at
+    first.
     """
+    asked = spec.amounts.over(spec.floor)
     if seen is None:
-        return spec.amounts
-    used = {name: amount * USED_MARGIN for name, amount in seen.used.known().items()}
-    known = (used or spec.amounts.known()) | seen.expected.known()
+        return asked
+    used, expected = seen.used.known(), seen.expected.known()
+    known = {name: amount * USED_MARGIN for name, amount in used.items()} or dict(asked.known())
+    known |= {name: max(amount, used.get(name, 0.0)) for name, amount in expected.items()}
     if seen.cpu_cores_for_sla is not None:
         known["cpu_cores"] = max(known.get("cpu_cores", 0.0), seen.cpu_cores_for_sla)
+    for name, amount in asked.known().items():
+        known[name] = max(known.get(name, 0.0), IDLE_RATIO * amount)
     most, least = spec.ceiling.known(), spec.floor.known()
     return amounts_of(
         {
@@ -113,8 +120,8 @@ def late(spec: ApplicationSpec, card: CardSeen) -> float:
 
 def way_seconds(link: Link) -> float:
     """Return what a request pays for a link: the round trip, and what lost packets make it wait."""
-    lost = 1 - (1 - link.loss_ratio) ** 2  # of the request or of the answer
-    return link.latency_seconds + lost * RETRANSMIT_SECONDS / max(1 - lost, 0.01)
+    answered = max(1 - link.loss_ratio, 0.01)  # loss is there and back together, as a request's is
+    return link.latency_seconds + (1 - answered) * RETRANSMIT_SECONDS / answered
 
 
 def amounts_of(known: Mapping[str, float]) -> Amounts:
@@ -124,9 +131,10 @@ def amounts_of(known: Mapping[str, float]) -> Amounts:
 
 
 def budget_of(budget: NDArray[np.float32], spec: ApplicationSpec) -> Amounts:
-    """Return a column of budgets (resources,) as amounts, of what the application asks for."""
+    """Return a column of budgets (resources,) as amounts, of what the application asks for; none is no limit."""
     asked = spec.amounts.known().keys() | spec.floor.known().keys() | spec.ceiling.known().keys()
-    return amounts_of({name: float(budget[row]) for row, name in enumerate(FIELDS) if name in asked})
+    known = {name: float(budget[row]) for row, name in enumerate(FIELDS) if name in asked}
+    return amounts_of({name: amount for name, amount in known.items() if math.isfinite(amount)})
 
 
 _RATIOS: Final = frozenset({"cpu_cores", "gpu_fraction"})
@@ -136,6 +144,17 @@ def _rows(amounts: Sequence[Amounts], unknown: float) -> NDArray[np.float32]:
     """Return amounts as rows (resources, many)."""
     rows = [[_or(getattr(one, name), unknown) for one in amounts] for name in FIELDS]
     return np.array(rows, dtype=np.float32).reshape(len(FIELDS), len(amounts))
+
+
+def _allocatable(cards: Sequence[CardSeen]) -> NDArray[np.float64]:
+    """Return what may be granted (resources, cards): as cards count it, no end where they know of none.
+
+    But for GPUs: where nobody knows of one there is none.
+    """
+    found = _rows([card.allocatable for card in cards], math.inf).astype(np.float64)
+    gpu = RESOURCES.index(Resource.GPU)
+    found[gpu, np.isinf(found[gpu])] = 0
+    return found
 
 
 def _or(amount: float | None, unknown: float) -> float:

@@ -21,6 +21,7 @@ class Link:
     latency_seconds: float
     """Round trip."""
     loss_ratio: float = 0.0
+    """Share of what is asked that is not answered: lost there or back."""
     bytes_per_second: float | None = None
     """What it carries; None where that was not measured."""
 
@@ -74,6 +75,8 @@ class Placed:
     spec: ApplicationSpec
     since_seconds: float
     """When it came to that card."""
+    asked: str = ""
+    """The card that was asked to take it in, and has not answered: it alone may have it."""
     wanted: bool = False
     """Whether somebody gave it to the fleet: then it is placed again where its card has lost it."""
 

@@ -30,13 +30,15 @@ def settled(
     placed: Mapping[str, Placed],
     moving: Mapping[str, Moving],
     *,
+    whole: bool,
     now_seconds: float,
 ) -> Settled:
-    """Compare; ``cards`` are those that have answered just now.
+    """Compare; ``cards`` are those that have answered just now, ``whole`` whether those are all.
 
     An application is where its highest epoch serves. One that nobody told the fleet of is taken over. One
-    that its card, asked just now, no longer knows is placed again if it was given to the fleet, and forgotten
-    if a person had put it there.
+    that its card, asked just now, no longer knows is forgotten if a person had put it there. If it was given
+    to the fleet it is placed again, once every card was heard: a person may have moved it to one that is
+    silent.
     """
     found = _owners(cards)
     changed: list[Placed] = []
@@ -52,7 +54,11 @@ def settled(
     lost = [
         one
         for name, one in placed.items()
-        if name not in found and name not in moving and one.card in answered and not _anywhere(cards, name)
+        if name not in found
+        and name not in moving
+        and one.card in answered
+        and not _anywhere(cards, name)
+        and (whole or not one.wanted)
     ]
     changed += [
         replace(one, card="", epoch=one.epoch_asked + 1, epoch_asked=one.epoch_asked + 1)
@@ -107,7 +113,13 @@ def _taken_over(known: Placed | None, one: ApplicationSeen, card: str, now_secon
         )
     asked = max(known.epoch_asked, one.epoch)
     return replace(
-        known, card=card, epoch=one.epoch, epoch_asked=asked, spec=one.spec, since_seconds=now_seconds
+        known,
+        card=card,
+        asked="",
+        epoch=one.epoch,
+        epoch_asked=asked,
+        spec=one.spec,
+        since_seconds=now_seconds,
     )
 
 

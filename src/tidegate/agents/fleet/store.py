@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from tidegate.agents.fleet.records import Event, Moving, Placed
-from tidegate.journal.sql.opening import sqlite_engine
+from tidegate.journal.sql.opening import SMALL_WAL_PAGES_MAX, sqlite_engine
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Store:
             raise InputError(
                 f"{folder} is in use by another fleet manager; end it, or name another"
             ) from error
-        self._engine = sqlite_engine(self._path)
+        self._engine = sqlite_engine(self._path, wal_pages_max=SMALL_WAL_PAGES_MAX)
         try:
             self._open()
         except BaseException:

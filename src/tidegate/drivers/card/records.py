@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +16,9 @@ from tidegate.drivers.cgroups.kernel_files import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+END: Final = ".json"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,8 +72,14 @@ class Records:
         """Forget an application."""
         self._file(name).unlink(missing_ok=True)
 
+    def names(self) -> set[str]:
+        """Return who has a record; what was half written is removed."""
+        for half in self._folder.glob(f".*{END}.new"):
+            half.unlink(missing_ok=True)
+        return {file.name.removesuffix(END) for file in self._folder.glob(f"*{END}")}
+
     def _file(self, name: str) -> Path:
-        return self._folder / f"{name}.json"
+        return self._folder / f"{name}{END}"
 
 
 def started_ticks(pid: int) -> int | None:

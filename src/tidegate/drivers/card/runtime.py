@@ -97,6 +97,7 @@ class ProcessRuntime:
         except TidegateError:
             os.close(self._lock)
             raise
+        self._sweep()
 
     def close(self) -> None:
         """Let go of the card; everything on it runs on."""
@@ -290,12 +291,20 @@ class ProcessRuntime:
         record = self._records.read(name)
         if record is not None and record.network_class and self._network is not None:
             self._network.drop(record.network_class)
-        if name in self._groups.names():
-            self._groups.remove(name)
+        self._groups.remove(name)
         self._socket(name).unlink(missing_ok=True)
         self._records.remove(name)
         with contextlib.suppress(OSError):  # somebody's files are in it
             (self._folder / "applications" / name).rmdir()
+
+    def _sweep(self) -> None:
+        """Remove what is left of those that are gone: of one that ended while nobody ran this card too."""
+        names = self._groups.everywhere() | self._records.names()
+        names |= {socket.name for socket in (self._folder / "control").iterdir()}
+        for name in names:
+            if not self._groups.members(name):
+                with contextlib.suppress(OSError, TidegateError):  # tried again when it is started or stopped
+                    self._forget(name)
 
     def _reap(self) -> None:
         """Take note of children that ended, so that the kernel can forget them."""

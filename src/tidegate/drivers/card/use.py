@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from tidegate.drivers.cgroups.counters import Amount, Total
-from tidegate.drivers.cgroups.reading import read_use
+from tidegate.drivers.cgroups.kernel_files import read_bytes
+from tidegate.drivers.cgroups.reading import UseFiles
 from tidegate.model.application import Usage
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def usage_of(
     """Return what a cgroup used until now; None where it is gone."""
     total: dict[int, float] = {}
     amount: dict[int, float] = {}
-    read_use(hierarchy, path, total, amount, root=root)
+    UseFiles(hierarchy, path, root=root).read(read_bytes, total, amount)
     cpu, memory = total.get(Total.CPU_SECONDS, math.nan), amount.get(Amount.MEMORY_BYTES, math.nan)
     if math.isnan(cpu):
         return None

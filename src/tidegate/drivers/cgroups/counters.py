@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -17,6 +19,7 @@ PRESSURES: Final = ("cpu", "memory", "io")
 """Kinds of pressure stall information, in the order of every frame of it."""
 MICROSECONDS: Final = 1e6
 NANOSECONDS: Final = 1e9
+_PRESSURE: Final = re.compile(rb"(some|full) avg10=(\S+) .*?total=(\d+)")
 
 
 class Total(IntEnum):
@@ -77,23 +80,20 @@ class Sample:
 
 def columns(kind: type[IntEnum], rows: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
     """Return (kind, entities) from one mapping per entity; what a mapping lacks is NaN."""
-    frame = np.full((len(kind), len(rows)), np.nan)
-    for entity, row in enumerate(rows):
-        for at, value in row.items():
-            frame[at, entity] = value
-    return frame
+    wanted, unknown = range(len(kind)), [math.nan] * len(kind)
+    table = [list(map(row.get, wanted, unknown)) for row in rows]
+    return np.array(table, dtype=np.float64).reshape(len(rows), len(kind)).T.copy()
 
 
-def pressure_row(kind: int, text: str | None, totals: dict[int, float], amounts: dict[int, float]) -> None:
+def pressure_row(kind: int, data: bytes | None, totals: dict[int, float], amounts: dict[int, float]) -> None:
     """Take one pressure file (0 cpu, 1 memory, 2 io) into the mappings of its entity.
 
     The kernel writes percent over ten seconds and microseconds in all.
     """
-    for line in (text or "").splitlines():
-        words = line.split()
-        values = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-        if words[:1] == ["some"]:
-            totals[Total.SOME_CPU_SECONDS + kind] = float(values["total"]) / MICROSECONDS
-            amounts[Amount.SOME_CPU_RATIO + kind] = float(values["avg10"]) / 100
-        elif words[:1] == ["full"]:
-            totals[Total.FULL_CPU_SECONDS + kind] = float(values["total"]) / MICROSECONDS
+    for found in _PRESSURE.finditer(data or b""):
+        who, percent, microseconds = found.groups()
+        if who == b"some":
+            totals[Total.SOME_CPU_SECONDS + kind] = float(microseconds) / MICROSECONDS
+            amounts[Amount.SOME_CPU_RATIO + kind] = float(percent) / 100
+        else:
+            totals[Total.FULL_CPU_SECONDS + kind] = float(microseconds) / MICROSECONDS

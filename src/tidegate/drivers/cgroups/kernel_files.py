@@ -6,16 +6,28 @@ becomes NaN in the frames.
 
 from __future__ import annotations
 
+import math
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 READ_BYTES_MAX: Final = 1 << 20
 """Far larger than any file read here; a list of processes may be cut, of which only the first is used."""
 CHUNK_BYTES: Final = 1 << 16
+Read: TypeAlias = "Callable[[str], bytes | None]"
+"""How to read a file: `read_bytes`, or the `read` of files kept open."""
 
 
 def read_text(path: str) -> str | None:
     """Return a file's text, or None where it can't be read."""
+    data = read_bytes(path)
+    return None if data is None else data.decode("utf-8", "surrogateescape")
+
+
+def read_bytes(path: str) -> bytes | None:
+    """Return what a file holds, or None where it can't be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -26,9 +38,10 @@ def read_text(path: str) -> str | None:
         while chunk and len(data) < READ_BYTES_MAX:
             chunk = os.read(descriptor, CHUNK_BYTES)
             data += chunk
-        return data.decode("utf-8", "surrogateescape")
     except OSError:
         return None
+    else:
+        return data
     finally:
         os.close(descriptor)
 
@@ -47,17 +60,26 @@ def write_text(path: str, text: str) -> None:
         os.close(descriptor)
 
 
-def number(text: str | None) -> float:
+def number(text: str | bytes | None) -> float:
     """Return the one number a file holds; NaN where there is none."""
     if text is None:
-        return float("nan")
+        return math.nan
     try:
         return float(int(text))
     except ValueError:
-        return float("nan")
+        return math.nan
 
 
-def keyed(text: str | None) -> dict[str, str]:
-    """Return a file of lines `name value`, one word each, as a dictionary."""
-    words = (text or "").split()
-    return dict(zip(words[::2], words[1::2], strict=False))
+def fields(data: bytes | None, keys: Sequence[bytes]) -> list[float]:
+    """Return the numbers of a file of lines `name number`; NaN where there is none.
+
+    Each key is a name as it stands between the lines: with a line's end before it and a space after it.
+    """
+    if data is None:
+        return [math.nan] * len(keys)
+    lines = b"\n%b\n" % data
+    found = []
+    for key in keys:
+        at = lines.find(key) + len(key)
+        found.append(math.nan if at < len(key) else number(lines[at : lines.find(b"\n", at)]))
+    return found

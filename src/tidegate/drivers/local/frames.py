@@ -77,31 +77,25 @@ def frames_of(
 def limits_of(
     resources: tuple[Resource, ...],
     limits: Sequence[Limits],
-    limits_above: Sequence[Sequence[Limits]],
+    limited_above: NDArray[np.float64],
     *,
     limiter: Limiter,
     whole: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what was sold and what is held, (resources, workloads); ``whole`` is (resources,) the machine's.
 
-    Sold is the least of the owner's own limits, those of the cgroups above, and the machine. Held is
-    infinite where there is no setting.
+    Sold is the least of the owner's own limits, those of the cgroups above (cores and bytes, workloads), and
+    the machine. Held is infinite where there is no setting.
     """
     sold = np.repeat(whole[:, None], len(limits), axis=1)
     held = np.full(sold.shape, np.inf)
-    for row, resource in enumerate(resources):
-        if resource not in {Resource.CPU, Resource.MEMORY}:
-            continue
-        for at, (own, upper) in enumerate(zip(limits, limits_above, strict=True)):
-            least = [sold[row, at]]
-            setting = own.of(resource)
-            if setting is not None:
-                least.append(limiter.sold(setting))
-                held[row, at] = limiter.held(setting)
-            least += [other.amount for limit in upper if (other := limit.of(resource)) is not None]
-            if resource is Resource.MEMORY:
-                least += [limit.memory_bytes_max for limit in (own, *upper)]
-            sold[row, at] = np.fmin.reduce(least)
+    cpu, memory = resources.index(Resource.CPU), resources.index(Resource.MEMORY)
+    settings = {cpu: [own.cpu for own in limits], memory: [own.memory for own in limits]}
+    for row, above in zip((cpu, memory), limited_above, strict=True):
+        owners = [np.nan if setting is None else limiter.sold(setting) for setting in settings[row]]
+        sold[row] = np.fmin(np.fmin(sold[row], owners), above)
+        held[row] = [np.inf if setting is None else limiter.held(setting) for setting in settings[row]]
+    sold[memory] = np.fmin(sold[memory], [own.memory_bytes_max for own in limits])
     return sold, held
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tidegate.drivers.cgroups.counters import PRESSURES, Amount, Total, pressure_row
-from tidegate.drivers.cgroups.kernel_files import read_text
+from tidegate.drivers.cgroups.kernel_files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ def read_machine(root: Path) -> Machine:
     stalled: dict[int, float] = {}
     average: dict[int, float] = {}
     for kind, name in enumerate(PRESSURES):
-        pressure_row(kind, read_text(f"{root}/proc/pressure/{name}"), stalled, average)
+        pressure_row(kind, read_bytes(f"{root}/proc/pressure/{name}"), stalled, average)
     return Machine(
         cores=float(psutil.cpu_count() or 1),
         memory_bytes=float(memory.total),

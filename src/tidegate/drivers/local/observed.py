@@ -9,8 +9,7 @@ import numpy as np
 
 from tidegate.drivers.cgroups.counters import Amount
 from tidegate.drivers.cgroups.limits import NO_LIMITS
-from tidegate.drivers.local.cgroups import above, read_cgroups
-from tidegate.drivers.local.discover import find_cgroups, matches
+from tidegate.drivers.local.discover import matches
 from tidegate.drivers.local.gpu import by_cgroup
 from tidegate.drivers.local.processes import sample_of
 
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.drivers.cgroups.counters import Sample
-    from tidegate.drivers.cgroups.hierarchy import Hierarchy
     from tidegate.drivers.cgroups.limits import Limits
+    from tidegate.drivers.local.cgroups import Read
     from tidegate.drivers.local.discover import Cgroup
     from tidegate.drivers.local.processes import Process, ProcessGroups
 
@@ -37,23 +36,17 @@ class Observed:
     paths: tuple[str | None, ...]
     """(workloads,) below each controller's mount; None for a process group."""
     limits: tuple[Limits, ...]
-    limits_above: tuple[tuple[Limits, ...], ...]
-    """(workloads,) of the cgroups above each."""
+    limited_above: NDArray[np.float64]
+    """(2, workloads) the least cores and bytes that the cgroups above each may have; NaN where none says."""
     sample: Sample
     group: NDArray[np.int64]
     """(entities,) the workload each entity of the sample belongs to."""
 
 
 def observe_cgroups(
-    hierarchy: Hierarchy,
-    cgroups: Sequence[Cgroup],
-    *,
-    root: Path,
-    time_seconds: float,
-    gpu: Mapping[int, float] | None,
+    cgroups: Sequence[Cgroup], read: Read, *, root: Path, gpu: Mapping[int, float] | None
 ) -> Observed:
     """Return what cgroups used; ``gpu`` is by process."""
-    read = read_cgroups(hierarchy, cgroups, root=root, time_seconds=time_seconds)
     paths = tuple(cgroup.path for cgroup in cgroups)
     sample = read.sample
     if gpu is not None:
@@ -62,8 +55,8 @@ def observe_cgroups(
         ids=sample.ids,
         names=paths,
         paths=paths,
-        limits=tuple(read.limits[path] for path in paths),
-        limits_above=tuple(tuple(read.limits[upper] for upper in above(path)) for path in paths),
+        limits=read.limits,
+        limited_above=read.limited_above,
         sample=sample,
         group=np.arange(len(paths)),
     )
@@ -92,15 +85,10 @@ def observe_processes(
         names=tuple(by_number[number].name for number in wanted),
         paths=(None,) * len(wanted),
         limits=(NO_LIMITS,) * len(wanted),
-        limits_above=((),) * len(wanted),
+        limited_above=np.full((2, len(wanted)), np.nan),
         sample=sample,
         group=np.array([row[process.group] for process in inside], dtype=np.int64),
     )
-
-
-def find(hierarchy: Hierarchy, chosen: Sequence[str]) -> list[Cgroup]:
-    """Return the cgroups that are workloads; none where process groups are to stand in for them."""
-    return find_cgroups(hierarchy, chosen) if hierarchy.measures or chosen else []
 
 
 def _with_gpu(sample: Sample, ratios: Sequence[float]) -> Sample:

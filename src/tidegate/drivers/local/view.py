@@ -17,6 +17,7 @@ from tidegate.drivers.cgroups.counters import (
     columns,
 )
 from tidegate.drivers.local.behaviour import Behaviour, behaviour_of, machine_behaviour
+from tidegate.drivers.local.cgroups import CgroupReader
 from tidegate.drivers.local.frames import (
     Frames,
     frames_of,
@@ -28,9 +29,10 @@ from tidegate.drivers.local.frames import (
 )
 from tidegate.drivers.local.largest import OTHER, OTHER_ID, Largest
 from tidegate.drivers.local.machine import totals_of
-from tidegate.drivers.local.observed import Observed, find, observe_cgroups, observe_processes
+from tidegate.drivers.local.observed import Observed, observe_cgroups, observe_processes
 from tidegate.drivers.local.processes import ProcessGroups
 from tidegate.drivers.local.rates import folded, rates
+from tidegate.drivers.local.watch import Watch
 from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ class View:
         workloads_max: int,
     ) -> None:
         """See what matches ``chosen``, or the usual workloads where it is empty."""
-        self._hierarchy = hierarchy
+        self._watch = Watch(hierarchy, chosen, root=outside.root)
+        self._reader = CgroupReader(hierarchy, root=outside.root)
         self._outside = outside
         self._chosen = tuple(chosen)
         self._violation_rate = violation_rate
@@ -127,20 +130,23 @@ class View:
         )
 
     def close(self) -> None:
-        """Let go of the GPUs' driver: their use is unknown from then on."""
+        """Let go of the GPUs' driver, whose use is unknown from then on, and of files kept open."""
+        self._reader.close()
         gpus, self._gpus = self._gpus, None
         if gpus is not None:
             gpus.close()
 
     def _observe(self) -> Observed:
         """Read cgroups, or process groups where there are none to read."""
-        cgroups = find(self._hierarchy, self._chosen)
+        found = self._watch.find(self._outside.monotonic_seconds())
         gpu = None if self._gpus is None else self._gpus.read()
         root = self._outside.root
-        if cgroups:
-            now = self._outside.monotonic_seconds()
-            return observe_cgroups(self._hierarchy, cgroups, root=root, time_seconds=now, gpu=gpu)
         now = self._outside.monotonic_seconds()
+        if found.cgroups:
+            read = self._reader.read(found, time_seconds=now)
+            if read.gone:
+                self._watch.forget()
+            return observe_cgroups(found.cgroups, read, root=root, gpu=gpu)
         processes = self._outside.processes(root)
         return observe_processes(self._groups, processes, self._chosen, time_seconds=now, gpu=gpu)
 
@@ -152,7 +158,7 @@ class View:
         sold, held = limits_of(
             self.resources,
             observed.limits,
-            observed.limits_above,
+            observed.limited_above,
             limiter=limiter,
             whole=np.where(np.isinf(whole), np.nan, whole),
         )

@@ -30,6 +30,8 @@ PAGE_BYTES: Final = 16_384
 """Blobs fill pages of this size well; SQLite's default of 4096 costs more pages a blob."""
 WAL_PAGES_MAX: Final = 2048
 """Pages in the write-ahead log before they are moved into the file: 32 MiB."""
+SMALL_WAL_PAGES_MAX: Final = 128
+"""The same of what a program remembers beside its journal, on a card with a small disk maybe: 2 MiB."""
 WAL_RATIO: Final = 0.02
 """Share of the bytes allowed that the write-ahead log may be, where that is less."""
 WAL_BYTES_MAX: Final = 64 * 1024**2
@@ -282,7 +284,7 @@ def _upgrade(engine: sa.Engine, where: Location) -> None:
         command.upgrade(config, "head")
 
 
-def sqlite_engine(path: Path, how: str = "") -> sa.Engine:
+def sqlite_engine(path: Path, how: str = "", *, wal_pages_max: int = WAL_PAGES_MAX) -> sa.Engine:
     """Return an engine on a file; ``how`` is the query of its URI, and without it, it writes."""
     # A URI, since only that can say read-only; quoted, since a path may hold ? and #.
     uri = Path(os.path.realpath(path)).as_uri() + how
@@ -296,8 +298,9 @@ def sqlite_engine(path: Path, how: str = "") -> sa.Engine:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA secure_delete=OFF")
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX}")
-            connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_MAX}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={wal_pages_max}")
+            bytes_max = min(WAL_BYTES_MAX, 2 * wal_pages_max * PAGE_BYTES)
+            connection.execute(f"PRAGMA journal_size_limit={bytes_max}")
         return connection
 
     # A connection for each that reads: on one alone, who stopped half way would hold the others in the past.

@@ -55,13 +55,16 @@ def summed(amounts: NDArray[np.floating], card: NDArray[np.int32], cards: int) -
 def _with_the_rest(
     fleet: CardFleet, held: NDArray[np.float32], need: NDArray[np.float32], card: NDArray[np.int32]
 ) -> NDArray[np.float32]:
-    """Add what is left on each card, by what each needs and up to its ceiling."""
+    """Add what is left on each card, by what each needs and up to its ceiling; no end where a card has none."""
     count = len(fleet.cards)
+    endless = np.isinf(fleet.allocatable)
     left = np.maximum(fleet.allocatable - summed(held, card, count), 0) * (1 - KEPT_RATIO)
     asked = summed(need, card, count)
     with np.errstate(invalid="ignore", divide="ignore"):
-        per_unit = np.append(np.where(asked > 0, left / asked, 0), np.zeros((left.shape[0], 1)), axis=1)
-    more = need * np.take(per_unit, card, axis=1)  # NOWHERE takes the last column: nothing
+        per_unit = np.where((asked > 0) & ~endless, left / asked, 0)
+    nowhere = np.zeros((left.shape[0], 1))  # NOWHERE takes the last column: nothing
+    more = need * np.take(np.append(per_unit, nowhere, axis=1), card, axis=1)
+    more = np.where(np.take(np.append(endless, nowhere, axis=1), card, axis=1) > 0, np.inf, more)
     return np.minimum(held + more, np.maximum(fleet.ceiling, held)).astype(np.float32)
 
 

@@ -3,122 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from contextlib import asynccontextmanager
 
 import pytest
 
-from tidegate.agents.device.program import Configuration, Outside, serving_device
-from tidegate.agents.device.room import Room
-from tidegate.agents.device.store import opened
-from tidegate.app.certificates import Authority
-from tidegate.drivers.local.clock import SystemClock
-from tidegate.model.application import Amounts, ApplicationSpec, Sla
+from tidegate.model.application import Amounts
 from tidegate.model.refusals import Because, Refusal
-from tidegate.testing.fake_runtime import FakeRuntime
 from tidegate.wire.amounts import to_message
-from tidegate.wire.applications import spec_message
 from tidegate.wire.card.v1 import (
     adjustment_pb2,
-    adjustment_pb2_grpc,
     application_pb2,
-    application_pb2_grpc,
     card_pb2,
-    card_pb2_grpc,
     migration_pb2,
-    migration_pb2_grpc,
     profiling_pb2,
-    profiling_pb2_grpc,
 )
-from tidegate.wire.dialing import dialled
-from tidegate.wire.identities import Identity, Role
 
 GIB = 2**30
 CARD, WEB = "cards/card-a", "cards/card-a/applications/web"
-ROOM = Room(
-    capacity=Amounts(cpu_cores=4.0, memory_bytes=8 * GIB), reserved=Amounts(cpu_cores=0.5, memory_bytes=GIB)
-)
-SPEC = spec_message(
-    ApplicationSpec(
-        command=("serve",),
-        hands_off=True,
-        ports=(7000,),
-        amounts=Amounts(cpu_cores=1.0, memory_bytes=GIB),
-        floor=Amounts(cpu_cores=0.25),
-        ceiling=Amounts(cpu_cores=3.0),
-        sla=Sla(latency_p99_max_seconds=0.01),
-    )
-)
 TESTS_END_SECONDS = 30
-
-
-class Api:
-    """Every stub of one line."""
-
-    def __init__(self, line):
-        self.line = line
-        self.cards = card_pb2_grpc.CardServiceStub(line)
-        self.applications = application_pb2_grpc.ApplicationServiceStub(line)
-        self.adjustments = adjustment_pb2_grpc.AdjustmentServiceStub(line)
-        self.profiles = profiling_pb2_grpc.ProfilingServiceStub(line)
-        self.migrations = migration_pb2_grpc.MigrationServiceStub(line)
-
-    async def create(self, name="web", **changes):
-        request = application_pb2.CreateApplicationRequest(
-            parent=CARD, application_id=name, application=application_pb2.Application(spec=SPEC)
-        )
-        request.MergeFrom(application_pb2.CreateApplicationRequest(**changes))
-        with self.line.answers():
-            return (await self.applications.CreateApplication(request)).application
-
-    async def refused(self, because, call, request, *said, field=None, limit=None):
-        with pytest.raises(Refusal) as raised, self.line.answers():
-            await call(request)
-        told = raised.value
-        assert told.because is because, told
-        assert all(each in str(told) for each in said), told
-        assert field is None or told.field == field
-        assert limit is None or told.limit == limit
-
-
-@asynccontextmanager
-async def a_card(folder, name="card-a", *, certificates=None, listen=None):
-    runtime = FakeRuntime(SystemClock())
-    with opened(folder / name) as store:
-        configuration = Configuration(
-            name=name,
-            room=ROOM,
-            listen=listen or f"unix:{folder / name}.sock",
-            state=folder / name,
-            certificates=certificates,
-            host="10.0.0.1",
-            architecture="x86_64",
-        )
-        outside = Outside(
-            store=store,
-            runtime=runtime,
-            clock=SystemClock(),
-            now=time.time_ns,
-            new_id=lambda: str(uuid.uuid4()),
-        )
-        async with serving_device(configuration, outside) as listening:
-            yield listening.address, runtime
-
-
-@asynccontextmanager
-async def asked(folder):
-    async with (
-        a_card(folder) as (address, runtime),
-        dialled(address, expects=Role.DEVICE, clock=SystemClock()) as line,
-    ):
-        yield Api(line), runtime
 
 
 def over_a_socket(test):
     """Run a test's coroutine against a card of its own."""
 
-    def run(tmp_path):
+    def run(tmp_path, asked):
         async def whole():
             async with asked(tmp_path) as (api, runtime):
                 await test(api, runtime)
@@ -160,7 +68,7 @@ async def test_an_application_comes_is_stopped_started_changed_and_goes(api, run
     made = await api.create()
     assert (made.name, made.status.state) == (WEB, application_pb2.APPLICATION_STATE_RUNNING)
     assert list(made.status.addresses) == ["10.0.0.1:7000"]
-    assert made.status.held == SPEC.amounts
+    assert made.status.held == made.spec.amounts
     stopped = await api.applications.StopApplication(application_pb2.StopApplicationRequest(name=WEB))
     assert stopped.application.status.state == application_pb2.APPLICATION_STATE_STOPPED
     started = await api.applications.StartApplication(application_pb2.StartApplicationRequest(name=WEB))
@@ -185,7 +93,7 @@ async def test_an_application_comes_is_stopped_started_changed_and_goes(api, run
 async def test_what_can_not_be_created_is_refused(api, runtime):
     def request(**changes):
         made = application_pb2.CreateApplicationRequest(parent=CARD, application_id="x")
-        made.application.spec.CopyFrom(SPEC)
+        made.application.spec.CopyFrom(api.spec)
         for path, value in changes.items():
             where, _, name = path.rpartition("__")
             target = made
@@ -231,7 +139,7 @@ async def test_only_looking_changes_nothing(api, runtime):
 @over_a_socket
 async def test_many_come_in_pages(api, runtime):
     small = application_pb2.Application()
-    small.spec.CopyFrom(SPEC)
+    small.spec.CopyFrom(api.spec)
     small.spec.ClearField("ports")
     small.spec.amounts.cpu_millis = 250
     small.spec.amounts.memory_bytes = GIB // 4
@@ -388,86 +296,3 @@ async def test_a_state_nobody_waits_for_is_refused(api, runtime):
     await api.refused(Because.NOT_NOW, activate, [header, {"state": b"x"}], "nothing waits here with epoch 1")
     header["header"]["name"] = f"{CARD}/applications/nobody"
     await api.refused(Because.NOT_FOUND, activate, [header, {"state": b"x"}])
-
-
-def test_an_application_moves_from_one_card_to_another(tmp_path):
-    async def whole():
-        async with asked(tmp_path) as (api, here), a_card(tmp_path, "card-b") as (address, there):
-            await api.create()
-            here.program("web").state = state = bytes(range(256)) * 20_000
-            spec = {"application": WEB, "target": "cards/card-b", "target_address": address}
-            request = migration_pb2.CreateMigrationRequest(parent=CARD, migration={"spec": spec})
-            begun = (await api.migrations.CreateMigration(request)).migration
-            watch = migration_pb2.WatchMigrationRequest(name=begun.name)
-            phases = [told.migration.status async for told in api.migrations.WatchMigration(watch)]
-            assert phases[-1].phase == migration_pb2.MIGRATION_PHASE_SUCCEEDED, phases[-1].reason
-            assert phases[-1].bytes_moved == phases[-1].bytes_total == len(state)
-            assert there.program("web").state == state
-            assert there.program("web").serving
-            assert there.program("web").epoch == 1
-            while here.found():  # noqa: ASYNC110 - its program is ended once that is written down
-                await asyncio.sleep(0.01)
-            assert list((tmp_path / "card-a" / "handouts").iterdir()) == []
-            get = application_pb2.GetApplicationRequest(name=WEB)
-            await api.refused(Because.NOT_FOUND, api.applications.GetApplication, get, "moved to card card-b")
-
-    asyncio.run(asyncio.wait_for(whole(), TESTS_END_SECONDS))
-
-
-def test_over_the_network_each_may_do_what_its_role_says(tmp_path):
-    authority = Authority(tmp_path / "authority", SystemClock())
-    authority.init()
-    folders = {
-        (role, name): authority.issue(role, name)
-        for role, name in (
-            (Role.DEVICE, "card-a"),
-            (Role.DEVICE, "card-b"),
-            (Role.DEVICE, "card-c"),
-            (Role.AGENT, "server-1"),
-            (Role.OPERATOR, "ada"),
-        )
-    }
-
-    async def whole():
-        tcp = "tcp:127.0.0.1:0"
-        async with a_card(tmp_path, certificates=folders[Role.DEVICE, "card-a"], listen=tcp) as (address, _):
-
-            @asynccontextmanager
-            async def speaking(role, name):
-                expects = Identity(Role.DEVICE, "card-a")
-                folder = folders[role, name]
-                async with dialled(
-                    address, expects=expects, clock=SystemClock(), certificates=folder
-                ) as line:
-                    yield Api(line)
-
-            standby = application_pb2.APPLICATION_STATE_STANDBY
-            async with speaking(Role.AGENT, "server-1") as api:
-                await api.refused(Because.NOT_ALLOWED, api.cards.GetCard, card_pb2.GetCardRequest(name=CARD))
-            async with speaking(Role.OPERATOR, "ada") as api:
-                with pytest.raises(Refusal, match="role device may"):
-                    await api.create(start_as=standby)
-            async with speaking(Role.DEVICE, "card-b") as api:
-                await api.create(start_as=standby, epoch=4)
-
-            async def activate(_):
-                async def sent():
-                    header = {"name": WEB, "epoch": 4, "state_bytes": 1}
-                    yield migration_pb2.ActivateApplicationRequest(header=header)
-                    yield migration_pb2.ActivateApplicationRequest(state=b"x")
-
-                return await api.migrations.ActivateApplication(sent())
-
-            withdraw = application_pb2.DeleteApplicationRequest(name=WEB, epoch=4, withdraw=True)
-            async with speaking(Role.DEVICE, "card-c") as api:
-                await api.refused(Because.NOT_ALLOWED, activate, None, "comes from card card-b")
-                await api.refused(Because.NOT_ALLOWED, api.applications.DeleteApplication, withdraw)
-            async with speaking(Role.OPERATOR, "ada") as api:
-                await api.refused(Because.NOT_ALLOWED, activate, None)
-            async with speaking(Role.DEVICE, "card-b") as api:
-                await activate(None)
-                await api.refused(
-                    Because.NOT_NOW, api.applications.DeleteApplication, withdraw, "can't be withdrawn"
-                )
-
-    asyncio.run(asyncio.wait_for(whole(), TESTS_END_SECONDS))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tidegate.agents.device.card import Card
     from tidegate.agents.device.moving import Moving
+    from tidegate.model.links import LinkTelemetry
 
 THREADS: Final = 32
 """Calls that may wait for programs at once; more wait for these."""
@@ -39,6 +40,10 @@ class Device:
     core_worth: float = 1.0
     """What one of its cores is worth, in a server's cores."""
     outlook: Outlook = field(default_factory=Outlook)
+    links: tuple[LinkTelemetry, ...] = ()
+    """As measured from here, the latest."""
+    probe_address: str = ""
+    """Where the card answers probes of its links."""
     asked: set[asyncio.Future[Any]] = field(default_factory=set)
     """What is not answered yet."""
     lifecycle: Lifecycle = field(init=False)

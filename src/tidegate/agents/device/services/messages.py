@@ -8,6 +8,7 @@ from tidegate.agents.device.curve import fitted
 from tidegate.agents.device.records import MigrationPhase, Strategy
 from tidegate.agents.device.room import allocated, amounts, overfull
 from tidegate.model.application import Amounts, ApplicationState
+from tidegate.model.links import PATIENCE_SECONDS
 from tidegate.wire import amounts as amounts_codec
 from tidegate.wire import applications as applications_codec
 from tidegate.wire.card.v1 import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.agents.device.records import Adjustment, Application, Migration, Profile
     from tidegate.agents.device.samples import Sample
     from tidegate.agents.device.services.device import Device
+    from tidegate.model.links import LinkTelemetry
 
 MILLIS: Final = 1000
 TRUE, FALSE = amounts_pb2.TRUTH_TRUE, amounts_pb2.TRUTH_FALSE
@@ -74,10 +76,26 @@ def card_message(device: Device) -> card_pb2.Card:
                 )
                 for one in device.outlook.servers
             ],
+            links=[link_message(one) for one in device.links],
+            probe_address=device.probe_address,
             state_version=settings.state_version,
             core_worth_millis=round(device.core_worth * MILLIS),
         ),
         etag=str(settings.draining_revision),
+    )
+
+
+def link_message(link: LinkTelemetry) -> card_pb2.LinkStatus:
+    """Return a link; one of which nothing came back is as late as the patience with probes."""
+    late = PATIENCE_SECONDS if link.latency_seconds is None else link.latency_seconds
+    return card_pb2.LinkStatus(
+        peer=link.peer,
+        latency_nanoseconds=nanoseconds(late),
+        jitter_nanoseconds=nanoseconds(link.jitter_seconds or 0.0),
+        loss_ratio=link.loss_ratio,
+        capacity_bytes_per_second=link.capacity_bytes_per_second,
+        used_bytes_per_second=link.used_bytes_per_second,
+        measured_nanoseconds=nanoseconds(max(link.measured_seconds, 0.0)),
     )
 
 

@@ -129,6 +129,7 @@ class Hello(_message.Message):
     STEP_NANOSECONDS_FIELD_NUMBER: _builtins.int
     ALLOCATABLE_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    PROBE_ADDRESS_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """The server's name; with TLS it must be the one in the certificate."""
     incarnation: _builtins.str
@@ -137,6 +138,8 @@ class Hello(_message.Message):
     """Nanoseconds from one sample to the next."""
     epoch: _builtins.int
     """Highest epoch of orders it has carried out."""
+    probe_address: _builtins.str
+    """Where it answers probes of its link, `host:port` over UDP; empty where it doesn't."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The resources it measures, by number: 0 cpu, 1 memory, 2 gpu, 3 network, 4 storage; the rows of frames."""
@@ -154,10 +157,11 @@ class Hello(_message.Message):
         step_nanoseconds: _builtins.int = ...,
         allocatable: _abc.Iterable[_builtins.float] | None = ...,
         epoch: _builtins.int = ...,
+        probe_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "epoch", b"epoch", "incarnation", b"incarnation", "resources", b"resources", "server", b"server", "step_nanoseconds", b"step_nanoseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "epoch", b"epoch", "incarnation", b"incarnation", "probe_address", b"probe_address", "resources", b"resources", "server", b"server", "step_nanoseconds", b"step_nanoseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

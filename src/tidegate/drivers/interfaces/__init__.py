@@ -1,0 +1,1 @@
+"""Counters and speeds of this machine's network interfaces, also inside network namespaces."""

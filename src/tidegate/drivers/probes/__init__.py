@@ -1,0 +1,1 @@
+"""Probes links over UDP within a stated budget: one end asks, the other answers."""
