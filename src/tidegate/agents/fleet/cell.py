@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.fleet.asking import said_no
-from tidegate.agents.fleet.columns import budget_of, columns
+from tidegate.agents.fleet.columns import budget_of, columns, has_room
 from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
 from tidegate.agents.fleet.settling import settled, twice
 from tidegate.model.card_fleet import NOWHERE
@@ -259,6 +259,8 @@ class Cell:
                 continue
             if max(busy.count(move.card_from), busy.count(move.card_to)) >= MOVES_AT_ONCE:
                 continue
+            if not has_room(self._seen[move.card_to], self._seen[move.card_from], move.application):
+                continue  # the budgets of this plan make it; asked now, it would be refused and held back
             busy += [move.card_from, move.card_to]
             begun.append(self._begun(move, one))
         asked = [replace(placed[one.application], epoch_asked=one.epoch) for one in begun]
