@@ -14,18 +14,22 @@ INSTALL := $(UV) install --quiet --python $(BIN)/python
 COMPILE := $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
            --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK)
 
-.PHONY: help setup run test check format lint types imports spelling tidy fix bench docs proto lock clean
+.PHONY: help setup run test test-real check format lint types imports spelling tidy fix bench docs proto lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.everything ## make .venv with everything (completes what `make run` made)
 
 run: .venv/.run ## start Tidegate on this machine; RUN='replay my.parquet' for another command
 	@$(BIN)/tidegate $(RUN)
 
-test: setup ## run every test; ARGS='-k name' for some
-	$(BIN)/pytest -q -n 2 $(ARGS)
+test: setup ## run every test but those of test-real; ARGS='-k name' for some
+	$(BIN)/pytest -q -n 2 --ignore=tests/real $(ARGS)
+
+test-real: setup ## try whole systems on this machine: cards, agents, a fleet; needs root, five minutes
+	@test "`id -u`" = 0 || echo "test-real: NOT ROOT, so every test here is skipped; run it as root"
+	$(BIN)/pytest -q tests/real $(ARGS)
 
 check: format lint types imports spelling tidy ## all that needs no running: under a minute, even from nothing
 	@echo "check: all good"

@@ -121,11 +121,12 @@ def _run(configuration: Configuration, namespace: str | None) -> None:
     from tidegate.agents.device.program import Outside
     from tidegate.agents.device.store import opened
     from tidegate.agents.running import run
+    from tidegate.app.threads import one_blas_thread
     from tidegate.drivers.card.runtime import ProcessRuntime
     from tidegate.drivers.local.clock import SystemClock
 
     link = configuration.room.capacity.network_bytes_per_second
-    with opened(configuration.state) as store:
+    with opened(configuration.state) as store, one_blas_thread():
         runtime = ProcessRuntime(
             configuration.name, namespace=namespace, network_bytes_per_second=link if namespace else None
         )

@@ -149,3 +149,22 @@ def test_what_is_lost_is_told():
         assert found.acknowledged_writes_missing + found.wrong_reads > 0
 
     asyncio.run(body())
+
+
+def test_a_client_gives_up_on_what_is_overdue_and_counts_it_as_late():
+    async def body():
+        store = Store(standby=False, work_seconds=0.02)
+        async with served(store) as at:
+            load = Load(
+                at=at, seconds=1.0, clients=1, requests_per_second=200.0, skip_seconds=0.1, marks=(0.5, 9.0)
+            )
+            return await run(load)
+
+    found = asyncio.run(body())
+    assert found.requests == 201
+    assert found.skipped > 100
+    assert found.lost == 0
+    first, second, nothing = found.latency_p99_between
+    assert 0.1 < second < 0.5
+    assert 0.1 < first < 0.5
+    assert nothing == 0.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.fleet.asking import said_no
-from tidegate.agents.fleet.columns import budget_of, columns
+from tidegate.agents.fleet.columns import budget_of, columns, has_room
 from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
 from tidegate.agents.fleet.settling import settled, twice
 from tidegate.model.card_fleet import NOWHERE
@@ -78,7 +78,7 @@ class Cell:
             plan = self.planner.plan(fleet)
             await self._admit(plan, fleet, placed)
             await self._start(plan, placed, moving)
-            await self._limit(plan, fleet, placed)
+            await self._limit(plan, fleet, placed, moving)
         self.store.write(events=self._events)
         return FleetTick(
             time_seconds=self.now_seconds(),
@@ -265,6 +265,8 @@ class Cell:
                 continue
             if max(busy.count(move.card_from), busy.count(move.card_to)) >= MOVES_AT_ONCE:
                 continue
+            if not has_room(self._seen[move.card_to], self._seen[move.card_from], move.application):
+                continue  # the budgets of this plan make it; asked now, it would be refused and held back
             busy += [move.card_from, move.card_to]
             begun.append(self._begun(move, one))
         asked = [replace(placed[one.application], epoch_asked=one.epoch) for one in begun]
@@ -283,12 +285,18 @@ class Cell:
             began_seconds=self.now_seconds(),
         )
 
-    async def _limit(self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed]) -> None:
-        """Send budgets that have changed to where the applications are now."""
+    async def _limit(
+        self,
+        plan: CardPlan,
+        fleet: CardFleet,
+        placed: Mapping[str, Placed],
+        moving: Mapping[str, Moving],
+    ) -> None:
+        """Send budgets that have changed to where applications are now; to who moves, once it is there."""
         sending: list[Awaitable[None]] = []
         for row, name in enumerate(fleet.applications):
             at = int(fleet.card[row])
-            if at == NOWHERE or not fleet.heard[at] or plan.card[row] != at:
+            if at == NOWHERE or not fleet.heard[at] or plan.card[row] != at or name in moving:
                 continue
             budget = budget_of(plan.budget[:, row], placed[name].spec)
             if _differs(budget, self._budgets.get(name)):

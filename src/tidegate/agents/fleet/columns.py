@@ -109,6 +109,20 @@ def needed(spec: ApplicationSpec, seen: ApplicationSeen | None) -> Amounts:
     )
 
 
+def has_room(target: CardSeen, source: CardSeen, application: str) -> bool:
+    """Return whether a card would take in an application of another with what that holds now.
+
+    Where those on it hold more than they need it would not, until their new budgets have made room.
+    """
+    moved = next((one.held for one in source.applications if one.name == application), Amounts())
+    limits = target.allocatable.known()
+    held = [one.held.known() for one in target.applications]
+    return all(
+        amount + sum(one.get(name, 0.0) for one in held) <= limits.get(name, math.inf)
+        for name, amount in moved.known().items()
+    )
+
+
 def late(spec: ApplicationSpec, card: CardSeen) -> float:
     """Return the share of the latency agreed on that the way from its server to a card takes, 0-1."""
     link = card.links.get(spec.server)

@@ -129,6 +129,11 @@ class World:
             assert len(owners) == len(set(owners)), "an application is on two cards"
         return tick
 
+    def hold(self, card, cores):
+        """Have each application of a card hold so much."""
+        apps = self.cards[card].apps
+        apps |= {name: replace(one, held=Amounts(cpu_cores=cores)) for name, one in apps.items()}
+
     def on(self):
         return {name: card.name for card in self.cards.values() for name in card.apps}
 
@@ -358,3 +363,19 @@ def test_moves_are_handed_over_where_that_is_possible(world):
     crowd(world)
     world.turn(4)
     assert {moving.strategy for moving in world.cards["a"].moves.values()} == {Strategy.HANDOFF}
+
+
+def test_a_move_waits_until_budgets_have_made_room(world):
+    crowd(world)
+    world.put("b", "greedy", 0.5)
+    world.put("c", "greedy-too", 0.5)
+    for card in "abc":
+        world.hold(card, 3.9 if card != "a" else 1.2)
+    world.turn(10)
+    assert [name for name, card in world.on().items() if card == "a"] == ["app-0", "app-1", "app-2"]
+    assert world.cards["b"].budgets["greedy"].cpu_cores < 2.0
+    assert not any("moves from" in event.sentence for event in world.store.events())
+    for card in "bc":
+        world.hold(card, 0.6)
+    world.turn(2)
+    assert "app-0" not in world.cards["a"].apps or "app-1" not in world.cards["a"].apps

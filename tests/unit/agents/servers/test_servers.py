@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 
 from tidegate.agents.servers.servers import ORDERS_WAITING_MAX, SERVERS_MAX
+from tidegate.agents.servers.turning import Turning
 from tidegate.model.outcome import Phase, nothing_confirmed
 from tidegate.model.refusals import Refusal
 from tidegate.wire.orders import ServerOutcomes
@@ -124,3 +127,45 @@ def test_a_reconnected_server_goes_on(card):
     server.demand[:] = 2.0
     snapshot = card.turn(2).snapshot
     assert snapshot.used[0, 0] == 2.0
+
+
+def test_orders_hold_to_the_end_of_the_second_the_plan_names(card):
+    card.add("one", 1)
+    card.wires["one"].deliver = lambda: None
+    card.time.seconds += 0.9  # late in its second: it has as long as any other
+    while not (tick := card.turn()).actions:
+        pass
+    orders = card.servers.next_orders("one")
+    assert orders.expires_nanoseconds == (tick.plan.expires_seconds + 1) * 10**9
+    assert orders.expires_nanoseconds - card.time.nanoseconds() >= 10**9
+
+
+def test_orders_that_no_server_has_taken_can_be_withdrawn(card):
+    card.add("one", 1)
+    card.wires["one"].deliver = lambda: None
+    while not card.turn().actions:
+        pass
+    card.servers.withdraw()
+    assert card.servers.next_orders("one") is None
+    assert (card.servers.collect().phase == Phase.REFUSED).all()
+    assert card.servers.read().in_flight.sum() == 0
+
+
+def test_a_loop_turns_on_its_servers_samples_and_each_step_where_there_are_none(card):
+    turned = []
+    turning = Turning(card.servers, lambda: turned.append(1), step_seconds=0.01, own="own")
+
+    async def runs(ticks):
+        await asyncio.wait_for(turning.run(ticks=ticks), 5)
+
+    card.add("own", 1)
+    turning.due()  # nobody to wait for
+    asyncio.run(runs(1))
+    card.add("one", 1)
+    turning._step_seconds = 1000.0
+    turning.due()  # one server is there: its samples count
+    assert not turning._woken.is_set()
+    card.wires["one"].sample()
+    turning.arrived()
+    asyncio.run(runs(1))
+    assert len(turned) == 2

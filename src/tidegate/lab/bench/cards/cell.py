@@ -1,4 +1,4 @@
-"""Three cards, or so many, as `tidegate device` runs them, with all that is made for them taken away again."""
+"""Cards as `tidegate device` runs them, with all that is made for them taken away again."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tidegate.agents.fleet.over_wire import WireCard
@@ -99,14 +99,14 @@ class Cell:
             TidegateError: one does not in time.
 
         """
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = perf_counter() + READY_SECONDS
         for card in self.cards.values():
             while True:
                 try:
                     await card.wire.look()
                     break
                 except Refusal as refused:
-                    if card.device.ended or time.monotonic() > deadline:
+                    if card.device.ended or perf_counter() > deadline:
                         raise TidegateError(
                             f"the device of {card.name}: {refused}; {card.device.said()}"
                         ) from refused
@@ -116,18 +116,19 @@ class Cell:
         """Start an application on a card and wait until it accepts connections."""
         card = self.cards[on]
         await card.wire.create(application.name, application.spec(), epoch=0)
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = perf_counter() + READY_SECONDS
         while True:
             try:
                 _, writer = await asyncio.open_connection(card.host, application.port)
-                writer.close()
-                return
             except OSError as error:
-                if time.monotonic() > deadline:
+                if perf_counter() > deadline:
                     raise TidegateError(
                         f"{application.name} does not serve on card {on} ({error})"
                     ) from error
-            await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                writer.close()
+                return
 
     async def remove(self, name: str) -> None:
         """Have an application stopped and forgotten wherever it is."""
@@ -172,8 +173,8 @@ def cell(letters: Sequence[str], *, cores: float) -> Iterator[Cell]:
             space, host = spaces[letter]
             address = f"unix:{folder}/{letter}.sock"
             arguments = [
-                "device", "--card", name, "--listen", address, "--state", str(folder / letter), "--host", host,
-                "--cores", str(cores), "--memory", MEMORY_PER_CARD, "--namespace", space,
+                "device", "--card", name, "--listen", address, "--state", str(folder / letter),
+                "--host", host, "--cores", str(cores), "--memory", MEMORY_PER_CARD, "--namespace", space,
             ]  # fmt: skip
             stack.callback(_emptied, name, space)
             device = stack.enter_context(Program(arguments, log=folder / f"{letter}.log"))

@@ -1,4 +1,4 @@
-"""From a decision to the quota in force: asked of a real device over its socket, and read back from the kernel."""
+"""From a decision to the quota in force: asked of a real device over its socket, and read back."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def enforce_rows(cell: Cell, *, seed: int, progress: Callable[[str, int, i
             with line.answers():
                 answer = await stub.AdjustResources(request)
             took.append((perf_counter() - began) * 1e3)
-            applied = to_record(answer.adjustment.status.applied).cpu_cores
+            applied = to_record(answer.adjustment.applied).cpu_cores
             held = caps.held(path).cpu_cores
             if applied is None or not same("cpu_cores", applied, cores):
                 raise TidegateError(f"{cores} cores were asked for, and the device says {applied}")

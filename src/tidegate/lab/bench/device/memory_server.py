@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
 from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, NO_CARD, SHARES, Roster, one_unbounded_server
@@ -32,6 +32,7 @@ class MemoryServer:
 
     def __init__(self, name: str, workloads: int, *, seed: int) -> None:
         """Draw what everyone usually wants."""
+        self._clock = SystemClock()
         self._random = np.random.default_rng(seed)
         shape = (len(RESOURCES), workloads)
         self._capacity = np.broadcast_to(CAPACITY, shape).astype(np.float32)
@@ -52,7 +53,7 @@ class MemoryServer:
 
     def now_seconds(self) -> int:
         """Return seconds since 1970 UTC."""
-        return int(time.time())
+        return self._clock.now_seconds()
 
     def read(self) -> Snapshot:
         """Draw a step."""
