@@ -23,12 +23,11 @@ from tidegate.model.errors import InputError, TidegateError
 
 SIZES = "1000,10000,100000,1000000"
 WORKLOADS_MAX = 10_000_000
+AREAS = ("device", "forecast", "live", "migration", "replay", "soak", "tick")
 
 
 def command(
-    area: Annotated[
-        str, typer.Argument(help="What to measure: device, forecast, live, migration, replay, soak or tick.")
-    ],
+    area: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(AREAS)}.")],
     workloads: Annotated[str, typer.Option(help="tick: numbers of workloads, comma-separated.")] = SIZES,
     policy: Annotated[str | None, typer.Option(help="tick: the policy; replay: policies.")] = None,
     trace: Annotated[
@@ -142,9 +141,7 @@ def _measured(
 
             return bench_soak(traces, seed=seed, progress=progress)
         case _:
-            raise InputError(
-                f"unknown area '{area}'; choose from device, forecast, live, migration, replay, soak, tick"
-            )
+            raise InputError(f"unknown area '{area}'; choose from {', '.join(AREAS)}")
 
 
 def _sizes(text: str) -> list[int]:

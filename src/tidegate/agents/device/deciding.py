@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -163,7 +163,7 @@ class Deciding:
     def _show(self) -> None:
         """Show the loop the card's own applications as they are now."""
         snapshot = self._own.sample()
-        self._expecting.show(snapshot)
+        self._expecting.show(replace(snapshot, capacity=self._own.ceilings))
         self._pressing.show(snapshot, self._own.servers_of)
         if snapshot.time_seconds // LOOK_SECONDS != self._looked:
             self._looked = snapshot.time_seconds // LOOK_SECONDS

@@ -71,6 +71,15 @@ class OwnApplications:
         self.servers.greet(self._greeting)
 
     @property
+    def ceilings(self) -> NDArray[np.float32]:
+        """Most each could ever hold here (resources, applications), as of the last sample.
+
+        Not the fleet's budgets: these follow from what is expected, and would hold it down for ever.
+        """
+        allocatable = self.device.card.room.allocatable
+        return self._frame([one.spec.ceiling.over(allocatable) for one in self._applications], math.nan)
+
+    @property
     def allocatable(self) -> NDArray[np.float64]:
         """What may be granted on the card (resources,), base units; infinite where unknown."""
         known = self.device.card.room.allocatable.known()

@@ -198,7 +198,7 @@ class Servers:
         return known is None or self._now() - known.heard_nanoseconds > LOST_SECONDS * NANOSECONDS
 
     def is_complete(self, *, besides: str = "") -> bool:
-        """Return whether every server that is heard has sent a sample since the last read, ``besides`` one."""
+        """Return whether every server that is heard has sent a sample since the last read, but one."""
         due = [one for name, one in self._servers.items() if name != besides and not self.is_lost(name)]
         return bool(due) and all(one.sample is not None and one.sample is not one.read for one in due)
 

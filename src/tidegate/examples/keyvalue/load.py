@@ -33,8 +33,8 @@ class Load:
     patience_seconds: float = 30.0
     """A request that has no answer after so long is lost."""
     skip_seconds: float = 0.0
-    """A request that could not be sent so long after it was due is not sent any more, and counts as that late;
-    0: all are sent, however late."""
+    """A request that could not be sent so long after it was due is not sent at all, and counts as that
+    late; 0: all are sent."""
     marks: tuple[float, ...] = ()
     """Seconds from the start, rising, between which the latency is told apart."""
 

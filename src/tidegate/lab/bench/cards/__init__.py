@@ -1,1 +1,1 @@
-"""Real cards on this very machine, for benchmarks and tests: namespaces, programs, applications, their load."""
+"""Real cards on this very machine, for benchmarks and tests: namespaces, programs, applications, load."""

@@ -1,4 +1,4 @@
-"""Three cards, or so many, as `tidegate device` runs them, with all that is made for them taken away again."""
+"""Cards as `tidegate device` runs them, with all that is made for them taken away again."""
 
 from __future__ import annotations
 
@@ -120,14 +120,15 @@ class Cell:
         while True:
             try:
                 _, writer = await asyncio.open_connection(card.host, application.port)
-                writer.close()
-                return
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise TidegateError(
                         f"{application.name} does not serve on card {on} ({error})"
                     ) from error
-            await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                writer.close()
+                return
 
     async def remove(self, name: str) -> None:
         """Have an application stopped and forgotten wherever it is."""
@@ -172,8 +173,8 @@ def cell(letters: Sequence[str], *, cores: float) -> Iterator[Cell]:
             space, host = spaces[letter]
             address = f"unix:{folder}/{letter}.sock"
             arguments = [
-                "device", "--card", name, "--listen", address, "--state", str(folder / letter), "--host", host,
-                "--cores", str(cores), "--memory", MEMORY_PER_CARD, "--namespace", space,
+                "device", "--card", name, "--listen", address, "--state", str(folder / letter),
+                "--host", host, "--cores", str(cores), "--memory", MEMORY_PER_CARD, "--namespace", space,
             ]  # fmt: skip
             stack.callback(_emptied, name, space)
             device = stack.enter_context(Program(arguments, log=folder / f"{letter}.log"))

@@ -40,7 +40,8 @@ class Load:
         self._until_seconds = seconds + patience_seconds + LATE_SECONDS
         arguments = [
             "load", "--at", at, "--seconds", str(seconds), "--clients", str(clients), "--rate", str(rate),
-            "--patience", str(patience_seconds), "--skip", str(skip_seconds), *(f"--mark={mark}" for mark in marks),
+            "--patience", str(patience_seconds), "--skip", str(skip_seconds),
+            *(f"--mark={mark}" for mark in marks),
         ]  # fmt: skip
         self.program = Program(arguments, log=log, module=KEYVALUE)
 
@@ -53,7 +54,7 @@ class Load:
         """
         try:
             async with asyncio.timeout(self._until_seconds):
-                while not self.program.ended:
+                while not self.program.ended:  # noqa: ASYNC110 - nobody sets an event
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError as error:
             raise TidegateError(f"a load did not end within {self._until_seconds:g} s") from error

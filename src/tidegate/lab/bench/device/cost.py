@@ -97,7 +97,7 @@ def _sleepers(count: int) -> Iterator[str]:
         try:
             for at in range(count):
                 group = stack.enter_context(LoadCgroup(f"{start}{at:03}"))
-                process = subprocess.Popen(["sleep", str(SLEEP_SECONDS)], start_new_session=True)  # noqa: S607
+                process = subprocess.Popen(["sleep", str(SLEEP_SECONDS)], start_new_session=True)  # noqa: S603, S607
                 sleeping.append(process)
                 for folder in group.folders:
                     (Path(folder) / "cgroup.procs").write_text(str(process.pid), "ascii")

@@ -1,4 +1,4 @@
-"""From a decision to the quota in force: asked of a real device over its socket, and read back from the kernel."""
+"""From a decision to the quota in force: asked of a real device over its socket, and read back."""
 
 from __future__ import annotations
 

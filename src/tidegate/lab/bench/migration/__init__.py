@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate.lab.bench.cards.cell import on_cards
 from tidegate.lab.bench.migration import handoffs
 from tidegate.lab.bench.migration.handoffs import handed_off
-from tidegate.lab.bench.migration.three_cards import AT_FIRST, CARD_CORES, Asked, three_cards
+from tidegate.lab.bench.migration.three_cards import AT_FIRST, CARD_CORES, Asked, with_and_without
 from tidegate.lab.bench.result import Benchmark, Row, machine
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def bench_migration(*, seed: int, progress: Callable[[str, int, int], None]) -> 
     rows += on_cards("ab", HANDING_CORES, lambda here: handed_off(here, hands, progress=progress)).rows(hands)
     asked = Asked()
     letters = tuple(AT_FIRST)
-    moved = on_cards(letters, CARD_CORES, lambda here: three_cards(here, asked, progress=progress))
+    moved = on_cards(letters, CARD_CORES, lambda here: with_and_without(here, asked, progress=progress))
     rows += moved.rows(asked)
     return Benchmark(area="migration", machine=machine(), seed=seed, rows=tuple(rows))
 

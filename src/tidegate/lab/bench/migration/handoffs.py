@@ -30,7 +30,7 @@ PAUSE_MS_LIMIT: Final = 150.0
 MIGRATIONS: Final = 20
 REQUESTS: Final = 100_000
 MARGIN_RATIO: Final = 1.05
-"""Of requests that are sent, over those wanted: a client skips none, but the last ones may come after the end."""
+"""Of requests that are sent, over those wanted: the last ones may be due after the end."""
 APPLICATION_CORES: Final = 0.5
 CLIENTS: Final = 8
 PATIENCE_SECONDS: Final = 30.0
@@ -160,7 +160,7 @@ async def moved(cell: Cell, name: str, here: str, there: str, *, epoch: int) -> 
     migration = await source.wire.move(moving, target_address=target.address)
     try:
         async with asyncio.timeout(MIGRATION_SECONDS_MAX):
-            while (ended := await source.wire.ended(migration)) is None:
+            while (ended := await source.wire.ended(migration)) is None:  # noqa: ASYNC110 - nobody sets an event
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError as error:
         raise TidegateError(f"{name} is not on card {there} after {MIGRATION_SECONDS_MAX:g} s") from error
