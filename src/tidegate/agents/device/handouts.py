@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate.model.errors import TidegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
 CHUNK_BYTES: Final = 1 << 20
@@ -92,6 +92,13 @@ class Handouts:
             for end in ("state", "part"):
                 with suppress(OSError):
                     (self.folder / f"{move}.{end}").unlink(missing_ok=True)
+
+    def drop_all_but(self, moves: Collection[str]) -> None:
+        """Forget all states but those of these moves: who was killed at a move's end has not."""
+        if self.folder is None or not self.folder.is_dir():
+            return
+        for move in {file.stem for file in self.folder.iterdir()} - set(moves):
+            self.drop(move)
 
     def _written(self, move: str, export: Callable[[], Iterable[bytes]]) -> Handout | None:
         """Write a state to disk before anyone relies on it; None where there is no room."""

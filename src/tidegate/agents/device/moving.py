@@ -66,6 +66,12 @@ class Moving:
     handouts: Handouts = field(default_factory=Handouts)
     _tries: dict[str, _Tries] = field(default_factory=dict)
 
+    def recover(self) -> None:
+        """Forget the states of moves that have ended."""
+        with self.card.lock:
+            going = [one.id for one in self.card.migrations.values() if not one.ended]
+        self.handouts.drop_all_but(going)
+
     def due(self) -> list[str]:
         """Return the migrations whose next step may be taken now."""
         now = self.card.now()

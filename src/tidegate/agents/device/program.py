@@ -118,6 +118,7 @@ async def device(configuration: Configuration, outside: Outside) -> AsyncIterato
     try:
         await working.do(working.tending.reconcile)
         await working.do(working.profiling.recover)
+        await working.do(working.moving.recover)
         tasks += [
             asyncio.create_task(_every(TEND_SECONDS, partial(working.do, working.tending.tend))),
             asyncio.create_task(_every(MOVE_SECONDS, _Movers(working).turn)),

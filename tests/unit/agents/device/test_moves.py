@@ -152,6 +152,11 @@ def test_a_state_is_kept_as_a_file_until_its_move_is_settled(tmp_path):
     assert (again.size_bytes, b"".join(again.chunks()), asked) == (4, b"abcd", [1])
     handouts.drop("m1")
     assert handouts.find("m1") is None
+    for move in ("m2", "m3"):
+        handouts.keep(move, export)
+    (tmp_path / "handouts/m4.part").touch()
+    Handouts(tmp_path / "handouts").drop_all_but(["m3"])
+    assert [file.name for file in (tmp_path / "handouts").iterdir()] == ["m3.state"]
     with pytest.raises(TidegateError, match="can't be read"):
         list(again.chunks())
 

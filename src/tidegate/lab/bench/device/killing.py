@@ -21,7 +21,7 @@ import numpy as np
 
 from tidegate.lab.bench.device.killing_changes import CUTS_OFF, PLAIN, Change, ask, drawn, port_of
 from tidegate.lab.bench.device.killing_looking import Expected, Sight, look, switches
-from tidegate.lab.bench.device.killing_traffic import Client
+from tidegate.lab.bench.device.killing_traffic import Client, serves
 from tidegate.lab.bench.device.killing_world import AGENT, CARDS, FLEET, World, made
 from tidegate.lab.bench.result import Row, row
 
@@ -49,7 +49,8 @@ AT_ONCE_RATIO: Final = 0.25
 """Share of the kills that come right after the request was sent."""
 SOON_SECONDS: Final = 0.1
 SWITCHING_RATIO: Final = 0.4
-"""Share of the kills that come right after an application has stopped serving on the one card, where one moves."""
+"""Share that comes right after an application that moves has stopped to serve on the one card."""
+SWITCHING_STEP_SECONDS: Final = 0.005
 AGAIN_RATIO: Final = 0.15
 """Share that is killed once more while it starts."""
 
@@ -100,8 +101,8 @@ class Killing:
         point = Point(number=number, what=f"{change}; killed {after:.3f} s{since}: {', '.join(victims)}")
         began = monotonic()
         asking = asyncio.create_task(self._carried_out(change))
-        while switching and monotonic() < began + within and not switches(self.world, change.card):
-            await asyncio.sleep(0.005)
+        if switching:
+            await self._until_switching(change, within)
         await asyncio.sleep(after)
         for name in victims:
             self.world.kill(name)
@@ -114,8 +115,15 @@ class Killing:
             await asyncio.sleep(again)
             self.world.kill(victims[0])
             self.world.start(victims[0])
-        await self._ended(asking, change, point, random, SETTLE_SECONDS_MAX, began)
+        await self._ended(asking, change, point, random, seconds=SETTLE_SECONDS_MAX, began=began)
         return point
+
+    async def _until_switching(self, change: Change, seconds: float) -> None:
+        """Wait until an application that moves has stopped to serve on the one card."""
+        for _ in range(round(seconds / SWITCHING_STEP_SECONDS)):
+            if switches(self.world, change.card):
+                return
+            await asyncio.sleep(SWITCHING_STEP_SECONDS)
 
     async def apart(self, number: int, seconds: float) -> Point:
         """Cut a card off while something moves, and say whether all agree once it is back."""
@@ -123,7 +131,9 @@ class Killing:
         change = drawn(random, self.where, self.expected.runs, NAMES)
         card = str(random.choice(CARDS))
         after = random.uniform(0, MOMENTS.get(change.kind, 0.5))
-        point = Point(number=number, what=f"{change}; card {card} cut off after {after:.3f} s for {seconds:g} s")
+        point = Point(
+            number=number, what=f"{change}; card {card} cut off after {after:.3f} s for {seconds:g} s"
+        )
         began = monotonic()
         asking = asyncio.create_task(self._carried_out(change))
         await asyncio.sleep(after)
@@ -138,7 +148,7 @@ class Killing:
             await asyncio.sleep(seconds / 2)
         finally:
             self.world.join(card)
-        await self._ended(asking, change, point, random, SETTLE_APART_SECONDS_MAX, began)
+        await self._ended(asking, change, point, random, seconds=SETTLE_APART_SECONDS_MAX, began=began)
         return point
 
     async def full(self, number: int) -> Point:
@@ -151,6 +161,7 @@ class Killing:
         self.world.fill(victim)
         asking = asyncio.create_task(self._carried_out(change))
         await asyncio.sleep(random.uniform(1, 6))
+        meanwhile = await self._standing(change)
         if random.random() < 0.5:
             point.what += ", and it was killed"
             self.world.kill(victim)
@@ -160,8 +171,21 @@ class Killing:
         if not self.world.runs(victim):
             point.what += ", and had ended"
             self.world.start(victim)
-        await self._ended(asking, change, point, random, SETTLE_SECONDS_MAX, began)
+        await self._ended(asking, change, point, random, seconds=SETTLE_SECONDS_MAX, began=began)
+        point.faults += tuple(meanwhile)
         return point
+
+    async def _standing(self, change: Change) -> list[str]:
+        """Return who of those that nothing was asked about does not serve as it did before."""
+        if change.kind == "drain":
+            return []
+        found = []
+        for name, card in self.where.items():
+            if name == change.application or not self.expected.runs.get(name):
+                continue
+            if not await serves(self.world.host(card), port_of(name)):
+                found.append(f"{name} did not serve on {card} while a disk was full")
+        return found
 
     # --- A change, to its end -----------------------------------------------------------------
 
@@ -171,6 +195,7 @@ class Killing:
         change: Change,
         point: Point,
         random: Generator,
+        *,
         seconds: float,
         began: float,
     ) -> None:
@@ -195,7 +220,7 @@ class Killing:
         """Ask for a change, and expect what it makes."""
         name = change.application
         if change.kind in CUTS_OFF or (name.startswith(PLAIN) and change.kind != "adjust"):
-            self._client(name).forget()
+            self.client(name).forget()
         if change.kind == "drain":
             for plain in [each for each in self.expected.clients if each.startswith(PLAIN)]:
                 self.expected.clients[plain].forget()
@@ -204,7 +229,7 @@ class Killing:
             return
         if change.kind in {"create", "start"}:
             self.expected.runs[name] = True
-            self._client(name)
+            self.client(name)
         elif change.kind == "drain":
             self.expected.drained = change.card
         elif change.kind == "stop":
@@ -238,7 +263,7 @@ class Killing:
             client.writes = True
         return lost
 
-    def _client(self, name: str) -> Client:
+    def client(self, name: str) -> Client:
         """Return the client of an application; it does not write before the application is seen to serve."""
         port = port_of(name)
         self.expected.ports[name] = port
@@ -265,9 +290,8 @@ async def driving(folder: Path, seed: int, told: Callable[[str], None]) -> Async
     """Lend a driver over a new world with its first applications, whose clients write meanwhile."""
     with made(folder) as world:
         killing = Killing(world=world, seed=seed, told=told)
-        writing: list[asyncio.Task[None]] = []
-        for name in NAMES:
-            writing.append(asyncio.create_task(killing._client(name).run()))  # noqa: SLF001 - its own maker
+        clients = [killing.client(name) for name in NAMES]
+        writing = [asyncio.create_task(client.run()) for client in clients]
         try:
             await killing.begin()
             yield killing

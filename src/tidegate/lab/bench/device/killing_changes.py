@@ -65,7 +65,9 @@ class Change:
     def __str__(self) -> str:
         """Say it in a few words."""
         words = [self.kind, self.application, f"on {self.card}", f"to {self.to}" if self.to else ""]
-        return " ".join(word for word in words if word) + (f" (refused: {self.refused})" if self.refused else "")
+        return " ".join(word for word in words if word) + (
+            f" (refused: {self.refused})" if self.refused else ""
+        )
 
 
 async def ask(world: World, change: Change, *, seconds: float) -> None:
@@ -174,15 +176,13 @@ _CALLS: Final[dict[str, Any]] = {
     "resume": _serve,
 }
 CUTS_OFF: Final = frozenset({"delete", "stop", "start"})
-"""After these an application has lost what was written to it, whether they succeed or not is not known yet."""
+"""After these an application may have lost what was written to it."""
 
 
 def spec_of(name: str) -> ApplicationSpec:
     """Return what is wanted of an application of this name."""
     return ApplicationSpec(
-        command=(
-            sys.executable, "-m", "tidegate.examples.keyvalue", "serve", "--host", "0.0.0.0", "--port", "{port}",
-        ),  # fmt: skip
+        command=(sys.executable, "-m", "tidegate.examples.keyvalue", "serve", "--port", "{port}"),
         environment={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         ports=(port_of(name),),
         amounts=Amounts(cpu_cores=0.3, memory_bytes=64 * MEBIBYTE),

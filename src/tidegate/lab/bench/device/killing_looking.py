@@ -163,7 +163,9 @@ def _compare_card(
             ]
             record = _json(world.runtime(letter) / "records" / f"{name}.json")
             if record.get("epoch") != told[name].status.epoch or record.get("standby"):
-                faults.append(f"{letter}/{name}: epoch {told[name].status.epoch}, but its program's is {record}")
+                faults.append(
+                    f"{letter}/{name}: epoch {told[name].status.epoch}, but its program's is {record}"
+                )
     faults += [f"{letter}: {one} is left over" for one in _left_over(world, letter, told)]
     _compare_room(sight, letter, card, applications)
 
@@ -218,10 +220,8 @@ def _compare_room(
             )
 
 
-def stored(
-    world: World, letter: str
-) -> tuple[dict[str, dict[str, Any]], list[str], dict[str, Any]] | None:
-    """Return applications, migrations that go on, and settings of a device's store; None where it can't be."""
+def stored(world: World, letter: str) -> tuple[dict[str, dict[str, Any]], list[str], dict[str, Any]] | None:
+    """Return a device's applications, migrations that go on, and settings; None where its store can't be read."""
     path = world.programs[letter].state / "card.sqlite"
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)) as store:
@@ -238,7 +238,9 @@ def switches(world: World, letter: str) -> bool:
     path = world.programs[letter].state / "card.sqlite"
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)) as store:
-            rows = [json.loads(data) for (data,) in store.execute("SELECT data FROM migrations WHERE ended = 0")]
+            rows = [
+                json.loads(data) for (data,) in store.execute("SELECT data FROM migrations WHERE ended = 0")
+            ]
     except sqlite3.Error:
         return False
     return any(one["phase"] == SWITCHING for one in rows)

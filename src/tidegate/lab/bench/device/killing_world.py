@@ -1,4 +1,4 @@
-"""What is killed: cards in network namespaces, a fleet manager and a server, each on a small disk of its own."""
+"""What is killed: cards in network namespaces, a fleet manager and a server, each with a small disk."""
 
 from __future__ import annotations
 
@@ -190,7 +190,12 @@ def _certify(world: World, stack: contextlib.ExitStack) -> None:
     authority = Authority(world.folder / "authority", SystemClock())
     authority.init()
     devices = [(letter, Role.DEVICE, world.card(letter)) for letter in CARDS]
-    who = [*devices, (FLEET, Role.FLEET, "cell"), (AGENT, Role.AGENT, "server"), ("operator", Role.OPERATOR, "me")]
+    who = [
+        *devices,
+        (FLEET, Role.FLEET, "cell"),
+        (AGENT, Role.AGENT, "server"),
+        ("operator", Role.OPERATOR, "me"),
+    ]
     for name, role, called in who:
         shown = authority.issue(role, called)
         if name == "operator":
@@ -211,7 +216,9 @@ def _certify(world: World, stack: contextlib.ExitStack) -> None:
 
 def _arguments(world: World, name: str) -> list[str]:
     if name == FLEET:
-        cards = [word for letter in CARDS for word in ("--card", f"{world.card(letter)}={world.address(letter)}")]
+        cards = [
+            word for letter in CARDS for word in ("--card", f"{world.card(letter)}={world.address(letter)}")
+        ]
         return ["fleet", *cards, "--listen", world.address(FLEET), "--every", "1s"]
     if name == AGENT:
         pattern = f"{world.prefix}server/w*"
@@ -262,7 +269,7 @@ def _server(world: World) -> Iterator[None]:
                 stack.callback(_removed, one)
             quota = folders[0] / "cpu.cfs_quota_us"
             quota.write_text(str(QUOTA_MICROSECONDS))
-            process = subprocess.Popen(["/bin/sh", "-c", work])
+            process = subprocess.Popen(["/bin/sh", "-c", work])  # noqa: S603 - a fixed command
             stack.callback(process.wait)
             stack.callback(process.kill)
             for one in folders:
@@ -282,7 +289,7 @@ def _running(world: World) -> Iterator[None]:
     """Have the programs run; at the end they are asked to end, as by an operator."""
     words = [sys.executable, "-m", f"{__package__}.killing_nursery", *LOADED]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603 - ourselves
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as nursery:
         world._nursery = nursery  # noqa: SLF001 - its own maker
@@ -330,7 +337,7 @@ def _ip(*words: str, may_fail: bool = False) -> None:
 
 
 def _run(*words: str) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - fixed commands, no shell
     if done.returncode:
         raise TidegateError(f"'{' '.join(words)}' failed: {done.stderr.strip()}")
 
