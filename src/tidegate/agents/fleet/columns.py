@@ -150,7 +150,7 @@ def amounts_of(known: Mapping[str, float]) -> Amounts:
 
 
 def budget_of(budget: NDArray[np.float32], spec: ApplicationSpec) -> Amounts:
-    """Return a column of budgets (resources,) as amounts, of what the application asks for and has a limit."""
+    """Return a column of budgets (resources,) as amounts, where it asks for one and has a limit."""
     asked = spec.amounts.known().keys() | spec.floor.known().keys() | spec.ceiling.known().keys()
     known = {name: float(budget[row]) for row, name in enumerate(FIELDS) if name in asked}
     return amounts_of({name: amount for name, amount in known.items() if math.isfinite(amount)})

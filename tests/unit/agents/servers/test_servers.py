@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -124,3 +126,21 @@ def test_a_reconnected_server_goes_on(card):
     server.demand[:] = 2.0
     snapshot = card.turn(2).snapshot
     assert snapshot.used[0, 0] == 2.0
+
+
+def test_a_server_that_samples_too_seldom_is_told_so(card):
+    card.add("one", 1)
+    greeting = replace(card.wires["one"].greeting, step_seconds=10.0)
+    with pytest.raises(Refusal, match="start its agent with --step 1s"):
+        card.servers.greet(greeting)
+
+
+def test_a_clock_that_is_put_back_makes_nobody_fresh_or_heard_for_ever(card):
+    card.add("one", 1)
+    card.turn(3)
+    card.time.seconds -= 3600
+    assert np.isnan(card.servers.read().used).all()
+    assert not card.servers.is_lost("one")
+    card.wires["one"].cut = True
+    card.turn(61)
+    assert card.servers.is_lost("one")
