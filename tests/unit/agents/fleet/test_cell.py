@@ -96,6 +96,8 @@ class MemoryCard:
     async def limit(self, name, budget):
         self.reachable()
         self.budgets[name] = budget
+        one = self.apps[name]
+        self.apps[name] = replace(one, spec=replace(one.spec, budget=budget))
 
 
 class World:
