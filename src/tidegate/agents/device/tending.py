@@ -34,6 +34,8 @@ class Tending:
     sizing: Sizing = field(init=False)
     trouble: str = ""
     """Why the card could not be looked at the last time; empty where it could."""
+    unwell: str = ""
+    """What is wrong with one of its applications; the card itself may be well."""
     found: Mapping[str, Running] = field(default_factory=dict)
     """What ran when it was looked at last."""
 
@@ -59,7 +61,7 @@ class Tending:
         """Do so again, within the limits for restarts; who is busy is left alone."""
         card = self.card
         written = card.write_owed()
-        self.trouble = "" if written else "the store can't be written"
+        self.trouble, self.unwell = "" if written else "the store can't be written", ""
         try:
             found = {running.name: running for running in card.runtime.found()}
         except TidegateError as error:
@@ -159,7 +161,7 @@ class Tending:
             try:
                 held = card.runtime.adjust(one.name, wrong).over(held)
             except TidegateError as error:
-                self.trouble = f"application {one.name} can't be sized: {error}"
+                self.unwell = f"application {one.name} can't be sized: {error}"
         if held != one.held:
             with card.lock:
                 settings, one = card.renewed(replace(one, held=held))
@@ -194,7 +196,7 @@ class Tending:
             if one.spec.restart is Restart.NEVER:
                 fail(self.card, one, str(refusal))
             else:
-                self.trouble = str(refusal)
+                self.unwell = str(refusal)
 
 
 def back_off_nanoseconds(restarts: int) -> int:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tidegate.agents.fleet.cell import HELD_BACK_SECONDS, Cell
-from tidegate.agents.fleet.columns import LATENCY_USUAL_SECONDS, late, needed, way_seconds
 from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Ended, Link
 from tidegate.agents.fleet.store import Store
 from tidegate.model.application import Amounts, ApplicationSpec, ApplicationState, Sla
@@ -337,6 +336,7 @@ def test_only_one_manager_has_a_store(world):
         Store(world.folder)
 
 
+<<<<<<< HEAD
 def test_what_is_needed_is_what_its_latency_needs_if_that_is_more():
     seen = ApplicationSeen(
         name="x",
@@ -361,6 +361,8 @@ def test_loss_makes_a_way_late_as_delay_does():
     assert late(spec(), card) == 0
 
 
+=======
+>>>>>>> review
 def test_moves_are_handed_over_where_that_is_possible(world):
     crowd(world)
     world.turn(4)

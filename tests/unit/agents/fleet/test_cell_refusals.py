@@ -256,3 +256,10 @@ def test_patience_grows_to_an_hour_and_is_bounded():
     for at in range(REMEMBERED_MAX + 5):
         patience.refused(str(at), "a", 0.0)
     assert len(patience.waiting(0.0)) == REMEMBERED_MAX
+
+
+def test_more_applications_than_a_statement_has_room_for_are_written_down(world):
+    many = [placed(f"app-{at}") for at in range(33_000)]
+    world.store.write(placed=many)
+    world.store.write(forgotten=[one.name for one in many[1:]])
+    assert list(world.store.placed()) == ["app-0"]
