@@ -336,33 +336,6 @@ def test_only_one_manager_has_a_store(world):
         Store(world.folder)
 
 
-<<<<<<< HEAD
-def test_what_is_needed_is_what_its_latency_needs_if_that_is_more():
-    seen = ApplicationSeen(
-        name="x",
-        epoch=0,
-        state=ApplicationState.RUNNING,
-        spec=spec(),
-        used=Amounts(cpu_cores=1.0),
-        cpu_cores_for_sla=2.5,
-    )
-    assert needed(seen.spec, seen).cpu_cores == 2.5
-    assert needed(seen.spec, replace(seen, expected=Amounts(cpu_cores=3.0))).cpu_cores == 3.0
-    assert needed(seen.spec, replace(seen, cpu_cores_for_sla=None)).cpu_cores == pytest.approx(1.2)
-    assert needed(seen.spec, None).cpu_cores == 1.0
-
-
-def test_loss_makes_a_way_late_as_delay_does():
-    clean, lossy = Link(latency_seconds=0.01), Link(latency_seconds=0.01, loss_ratio=0.1)
-    assert way_seconds(clean) == 0.01
-    assert way_seconds(lossy) == pytest.approx(0.01 + 0.2 / 9)
-    card = CardSeen(name="a", address="", allocatable=Amounts(), links={"s": clean})
-    assert late(spec(server="s"), card) == pytest.approx(0.01 / LATENCY_USUAL_SECONDS)
-    assert late(spec(), card) == 0
-
-
-=======
->>>>>>> review
 def test_moves_are_handed_over_where_that_is_possible(world):
     crowd(world)
     world.turn(4)

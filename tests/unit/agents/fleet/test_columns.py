@@ -107,7 +107,7 @@ def test_what_is_needed_is_what_its_latency_needs_if_that_is_more():
 def test_loss_makes_a_way_late_as_delay_does():
     clean, lossy = Link(latency_seconds=0.01), Link(latency_seconds=0.01, loss_ratio=0.1)
     assert way_seconds(clean) == 0.01
-    assert way_seconds(lossy) > 0.05
+    assert way_seconds(lossy) == pytest.approx(0.01 + 0.2 / 9)
     card = CardSeen(name="a", address="", allocatable=Amounts(), links={"s": clean})
     assert late(replace(spec(), server="s"), card) == pytest.approx(0.01 / LATENCY_USUAL_SECONDS)
     assert late(spec(), card) == 0
