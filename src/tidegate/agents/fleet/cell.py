@@ -299,10 +299,11 @@ class Cell:
             self._tell(one.name, f"{card} did not take it in: {refused}")
             if refused.because is Because.EXISTS or not await self._is_without(one, refused):
                 return  # it may be there: no other card is asked
-            # It may know a later epoch: the next one asked for is above every one before.
-            least = int(refused.limit or 0) if refused.field == "epoch" else 0
-            epoch = max(one.epoch_asked + 1, least)
-            self._patience.refused(one.name, card, now)
+            epoch = one.epoch_asked + 1
+            if refused.field == "epoch" and refused.limit is not None:
+                epoch = max(epoch, int(refused.limit))  # one of that name was there before
+            else:
+                self._patience.refused(one.name, card, now)
             self.store.write(placed=[replace(one, asked="", epoch=epoch, epoch_asked=epoch)])
         else:
             self._tell(one.name, f"taken in by {card}")

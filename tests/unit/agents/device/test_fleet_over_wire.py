@@ -300,3 +300,21 @@ def test_an_application_that_does_not_start_does_not_empty_its_card(fleet):
             assert _card_seen(unwell, "", ()).degraded == "the store can't be written"
 
     asyncio.run(scenario())
+
+
+def test_a_name_is_given_again_after_many_epochs(fleet):
+    async def scenario():
+        async with fleet() as made:
+            await made.turn()
+            await made.api.create(epoch=25)
+            await made.turn()
+            whole = f"{ANY}/applications/web"
+            await made.api.applications.DeleteApplication(
+                application_pb2.DeleteApplicationRequest(name=whole)
+            )
+            await made.api.create(parent=ANY)
+            await made.turn()
+            await made.turn()
+            assert len(made.on("web")) == 1
+
+    asyncio.run(scenario())

@@ -263,3 +263,20 @@ def test_more_applications_than_a_statement_has_room_for_are_written_down(world)
     world.store.write(placed=many)
     world.store.write(forgotten=[one.name for one in many[1:]])
     assert list(world.store.placed()) == ["app-0"]
+
+
+def test_a_name_that_was_there_before_is_taken_in_at_the_next_turn(world):
+    world.turn()
+    for card in world.cards.values():
+        create = card.create
+
+        async def knows(name, its, *, epoch, create=create):
+            if epoch < 40:
+                raise refusal(Because.NOT_NOW, "epoch is over; from 40 on", field="epoch", limit=40)
+            await create(name, its, epoch=epoch)
+
+        card.create = knows
+    world.cell.admit("web", spec())
+    world.turn(2)
+    assert world.store.placed()["web"].epoch == 40
+    assert "web" in world.on()
