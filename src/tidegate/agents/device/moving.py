@@ -18,6 +18,7 @@ from tidegate.agents.device.card import SECOND
 from tidegate.agents.device.handouts import Handout, Handouts
 from tidegate.agents.device.lifecycle import GRACE_SECONDS, end
 from tidegate.agents.device.records import Gone, MigrationPhase, Strategy
+from tidegate.agents.device.sizing import most
 from tidegate.model.application import ApplicationState
 from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, Refusal
@@ -130,7 +131,8 @@ class Moving:
             return
         with card.lock:
             application = card.application(one.application)
-        spec = replace(application.spec, amounts=application.amounts)
+        # Who was held down on a full card begins where it goes with what it asked for at first, at least.
+        spec = replace(application.spec, amounts=most(application.spec.amounts, application.amounts))
         peer = self._peer(one)
         try:
             if not one.prepared_nanoseconds:

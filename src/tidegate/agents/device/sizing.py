@@ -158,7 +158,7 @@ class Sizing:
             return self.card.runtime.adjust(application.name, wanted)
         except TidegateError:
             # Nobody knows: as much as it may be is kept for it, until it can be read back.
-            return _most(application.held, wanted)
+            return most(application.held, wanted)
 
     def _require_version(self, version: int) -> None:
         current = self.card.settings.state_version
@@ -236,7 +236,7 @@ class Sizing:
             held = card.runtime.adjust(now.name, asked.accepted)
         except TidegateError as error:
             failed = str(error)
-            held = _most(planned.held, asked.accepted)
+            held = most(planned.held, asked.accepted)
         phase = Phase.ROLLED_BACK if failed else arrived(asked.accepted, now.held, held)
         if phase is Phase.PARTIAL:
             known = _of(held, asked.accepted)
@@ -261,7 +261,7 @@ class Sizing:
         try:
             held = self.card.runtime.adjust(now.name, back)
         except TidegateError as error:
-            kept = replace(now, held=_most(now.held, asked.accepted))
+            kept = replace(now, held=most(now.held, asked.accepted))
             why = f"{why}; what was set before could not be taken back: {error}"
             return kept, Phase.TIMED_OUT, why
         kept = replace(now, held=held.over(now.held))
@@ -326,9 +326,10 @@ def _of(held: Amounts, which: Amounts) -> Amounts:
     return amounts({res: amount for res, amount in held.known().items() if res in names})
 
 
-def _most(one: Amounts, other: Amounts) -> Amounts:
+def most(one: Amounts, other: Amounts) -> Amounts:
+    """Return the larger of two amounts of each resource; what only one says counts."""
     first, second = one.known(), other.known()
     return amounts({res: max(first.get(res, 0.0), second.get(res, 0.0)) for res in {**first, **second}})
 
 
-__all__ = ["Sizing", "arrived", "differing", "missing", "same"]
+__all__ = ["Sizing", "arrived", "differing", "missing", "most", "same"]

@@ -129,16 +129,19 @@ def needed(spec: ApplicationSpec, seen: ApplicationSeen | None) -> Amounts:
 
 
 def has_room(target: CardSeen, source: CardSeen, application: str) -> bool:
-    """Return whether a card would take in an application of another with what that holds now.
+    """Return whether a card would take in an application of another with what that holds now, or began with.
 
     Where those on it hold more than they need it would not, until their new budgets have made room.
     """
-    moved = next((one.held for one in source.applications if one.name == application), Amounts())
-    limits = target.allocatable.known()
+    moving = next((one for one in source.applications if one.name == application), None)
+    if moving is None:
+        return True
+    begins, limits = moving.spec.amounts.known(), target.allocatable.known()
     held = [one.held.known() for one in target.applications]
     return all(
-        amount + sum(one.get(name, 0.0) for one in held) <= limits.get(name, math.inf)
-        for name, amount in moved.known().items()
+        max(amount, begins.get(name, 0.0)) + sum(one.get(name, 0.0) for one in held)
+        <= limits.get(name, math.inf)
+        for name, amount in moving.held.known().items()
     )
 
 

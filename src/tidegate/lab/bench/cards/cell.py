@@ -48,6 +48,8 @@ class KeyValue:
     cpu_cores: float
     work_seconds: float = 0.0
     """CPU each request costs beside what it costs anyway."""
+    floor_cores: float | None = None
+    """What it always holds."""
     latency_p99_max_seconds: float | None = None
     server: str = ""
 
@@ -61,6 +63,7 @@ class KeyValue:
             environment={"PYTHONPATH": SOURCE},
             ports=(self.port,),
             amounts=Amounts(cpu_cores=self.cpu_cores, memory_bytes=APPLICATION_MEMORY_BYTES),
+            floor=Amounts(cpu_cores=self.floor_cores),
             sla=Sla(latency_p99_max_seconds=self.latency_p99_max_seconds),
             hands_off=True,
             server=self.server,

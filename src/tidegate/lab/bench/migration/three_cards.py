@@ -33,7 +33,7 @@ RATE: Final = 16.0
 """Requests a second of each application: 0.055 cores or so."""
 CLIENTS: Final = 4
 APPLICATION_CORES: Final = 0.042
-"""At first; the cards size them from then on."""
+"""At first and always, as agreed; the cards size them above it."""
 PATIENCE_SECONDS: Final = 30.0
 SKIP_SECONDS: Final = 1.0
 """Clients of a service that is too slow give up on what is so overdue: nobody queues for minutes."""
@@ -190,6 +190,7 @@ def _services(asked: Asked) -> list[KeyValue]:
             name=f"app-{at:02}",
             port=FIRST_PORT + at,
             cpu_cores=APPLICATION_CORES,
+            floor_cores=APPLICATION_CORES,
             work_seconds=WORK_SECONDS,
             latency_p99_max_seconds=asked.latency_seconds,
         )
