@@ -44,6 +44,10 @@ DEVICE: Final[Mapping[str, tuple[str, str]]] = {
     "agent_resident_bytes": ("memory of that agent, MB", "{:.0f}"),
     "device_resident_bytes": ("memory of a device with 1 000 workloads on five servers, MB", "{:.0f}"),
     "device_core_share": ("cores that device uses", "{:.3f}"),
+    "killed_points_consistent": ("kills -9 after which store, kernel and fleet manager agreed", "{:.0f}"),
+    "partitions_consistent": ("the same after networks were cut off for 30 s", "{:.0f}"),
+    "full_disks_consistent": ("the same after a program's disk was full", "{:.0f}"),
+    "killed_while_ordered_consistent": ("the same of agents killed as they carry out orders", "{:.0f}"),
 }
 MIGRATION: Final[Mapping[str, tuple[str, str]]] = {
     "handoff_requests_lost": ("requests and acknowledged writes lost over all hand-offs", "{:.0f}"),

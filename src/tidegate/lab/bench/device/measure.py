@@ -1,4 +1,4 @@
-"""How fast a device decides and has it done, and what it and an agent cost."""
+"""How fast a device decides and has it done, what it and an agent cost, and what kills leave of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate.lab.bench.cards.cell import on_cards
 from tidegate.lab.bench.device.cost import cost_rows
 from tidegate.lab.bench.device.enforcing import enforce_rows
+from tidegate.lab.bench.device.killing import killed_points
 from tidegate.lab.bench.device.path import path_rows
 from tidegate.lab.bench.result import Benchmark, Row, machine
 
@@ -20,7 +21,7 @@ CORES: Final = 1.0
 
 
 def bench_device(*, seed: int, progress: Callable[[str, int, int], None]) -> Benchmark:
-    """Measure one card after the other.
+    """Measure one card after the other, then kill programs at seeded points: 20 minutes in all.
 
     Raises:
         InputError: this process is not root, or this machine lacks what it takes.
@@ -30,6 +31,7 @@ def bench_device(*, seed: int, progress: Callable[[str, int, int], None]) -> Ben
     rows: list[Row] = []
     for part in PARTS:
         rows += on_cards("a", CORES, partial(part, seed=seed, progress=progress))
+    rows += killed_points(seed=seed, progress=progress)
     return Benchmark(area="device", machine=machine(), seed=seed, rows=tuple(rows))
 
 
