@@ -107,7 +107,7 @@ def test_the_capacity_of_a_slow_link_is_told_and_so_is_what_it_carries():
     seen = []
 
     def is_told(one):
-        """By several trains; where this machine is busy the link itself stutters, and it may take some more."""
+        """By several trains; where this machine is busy the link itself stutters, and takes some more."""
         seen.append(one.capacity_bytes_per_second or 0)
         near = abs(seen[-1] - 20 * MEGABIT) < 0.25 * 20 * MEGABIT
         return len(seen) >= 7 and near and one.used_bytes_per_second
@@ -146,7 +146,7 @@ def test_a_link_that_breaks_is_noticed_within_seconds():
 def test_jitter_is_told():
     with EmulatedLink(LinkShape(delay_seconds=0.002, jitter_seconds=0.009), seed=2) as link:
         _, later = asyncio.run(watched(link, lambda _: True, act=lambda: None))
-    # Of two sums of two draws out of 9 ms each the mean difference is 4.2 ms (7/15 of 9); a busy machine adds.
+    # Of two sums of two draws out of 9 ms each the mean difference is 4.2 ms (7/15 of 9); load adds.
     assert 0.0025 < later.jitter_seconds < 0.020
     assert later.latency_p95_seconds > later.latency_seconds + 0.002
 

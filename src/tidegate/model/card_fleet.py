@@ -65,9 +65,12 @@ class CardFleet:
     hands_off: NDArray[np.bool_]
     """(applications,) whether it can hand its state over."""
     settled_seconds: NDArray[np.float64]
-    """(applications,) how long it has been where it is; infinite where it never moved."""
+    """(applications,) how long it has been where it is; infinite where it never moved, minus infinite where
+    it can't be moved now whatever it costs."""
     between_bytes_per_second: NDArray[np.float64]
     """(cards, cards) what the way from one card to another carries."""
+    refused: NDArray[np.bool_] | None = None
+    """(applications, cards) which card said no to which lately, and is not asked now; None where none did."""
 
     def __post_init__(self) -> None:
         """Refuse columns whose lengths disagree.
@@ -82,6 +85,8 @@ class CardFleet:
         shapes |= dict.fromkeys(_FRAMES, (rows, count))
         shapes |= {"allocatable": (rows, cards), "lateness": (count, cards)}
         shapes |= {"between_bytes_per_second": (cards, cards)}
+        if self.refused is not None:
+            shapes["refused"] = (count, cards)
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise InputError(f"'{name}' of a fleet of cards is {getattr(self, name).shape}, not {shape}")
@@ -123,7 +128,7 @@ class CardPlan:
     card: NDArray[np.int32]
     """(applications,) once all moves are made; `NOWHERE` where none can take it."""
     budget: NDArray[np.float32]
-    """(resources, applications) what each may hold on that card; within a card they fit. Infinite: no limit."""
+    """(resources, applications) what each may hold there; within a card they fit; infinite: no limit."""
     moves: tuple[Move, ...]
     """In the order in which they are to be made."""
     unplaced: tuple[Unplaced, ...]

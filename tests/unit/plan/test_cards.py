@@ -18,6 +18,7 @@ from tidegate.plan.cards.moves import gains, standing, weights
 from tidegate.plan.cards.pressure import lateness_of, load_of
 
 RESOURCES = (Resource.CPU, Resource.MEMORY)
+ROUNDS_MAX = 20
 
 
 def fleet(cores, on, need, **other):
@@ -217,13 +218,16 @@ def test_every_move_goes_from_where_it_is_to_a_card_that_takes_it(made):
 
 
 @given(fleets())
-def test_what_was_moved_is_not_moved_back(made):
+def test_plans_that_are_carried_out_come_to_an_end(made):
+    """Each move for gain makes the whole cost less, so two cards can't play ball for ever."""
     planner = CardPlanner(moves_max=1_000)
-    plan = planner.plan(made)
-    settled = np.where(plan.card == made.card, made.settled_seconds, np.inf)
-    again = planner.plan(replace(made, card=plan.card, settled_seconds=settled))
-    there = {(move.application, move.card_from) for move in plan.moves}
-    assert not there & {(move.application, move.card_to) for move in again.moves}
+    for _ in range(ROUNDS_MAX):
+        plan = planner.plan(made)
+        if not plan.moves:
+            return
+        settled = np.where(plan.card == made.card, made.settled_seconds, np.inf)
+        made = replace(made, card=plan.card, settled_seconds=settled)
+    raise AssertionError(f"still moving after {ROUNDS_MAX} plans: {plan.moves}")
 
 
 @given(fleets())
@@ -248,3 +252,49 @@ def cost(made, card, weight):
     heavy = summed(weight[None], card, len(made.cards))[0]
     way = np.where(card == NOWHERE, 0, made.lateness[np.arange(card.size), np.maximum(card, 0)])
     return float((heavy * lateness_of(load_of(asked, made.allocatable))).sum() + (weight * way).sum())
+
+
+@given(fleets())
+def test_planning_again_after_each_plan_was_carried_out_comes_to_rest(made):
+    planner = CardPlanner()
+    made = replace(made, settled_seconds=np.full(len(made.applications), 1e9))
+    for _ in range(2 * len(made.applications) + 2):
+        plan = planner.plan(made)
+        if (plan.card == made.card).all():
+            break
+        made = replace(made, card=plan.card)
+    assert planner.plan(made).moves == ()
+
+
+@given(fleets(), st.integers(0, 2**32 - 1))
+def test_who_said_no_is_not_asked_and_who_may_not_move_stays(made, seed):
+    random = np.random.default_rng(seed)
+    refused = random.random((len(made.applications), len(made.cards))) < 0.5
+    fixed = random.random(len(made.applications)) < 0.3
+    plan = CardPlanner().plan(
+        replace(made, refused=refused, settled_seconds=np.where(fixed, -np.inf, made.settled_seconds))
+    )
+    for row, card in enumerate(plan.card):
+        if card != made.card[row]:
+            assert not refused[row, card]
+            assert made.card[row] == NOWHERE or not fixed[row]
+
+
+def test_room_is_looked_for_only_in_what_is_needed():
+    crowded = fleet([4], [0, NOWHERE], [1, 1])
+    need = np.array([[1, 1], [20e9, 0]], dtype=np.float32)
+    assert CardPlanner().plan(replace(crowded, need=need)).card.tolist() == [0, 0]
+    short = CardPlanner().plan(replace(crowded, need=np.array([[4, 1], [20e9, 0]], dtype=np.float32)))
+    assert "lacks 1 cores of cpu" in short.unplaced[0].reason
+
+
+def test_where_each_card_with_room_said_no_the_reason_says_so():
+    plan = CardPlanner().plan(fleet([4], [NOWHERE], [1], refused=[[True]]))
+    assert "said no to it lately" in plan.unplaced[0].reason
+
+
+@given(fleets())
+def test_gains_of_some_are_those_among_all(made):
+    at = standing(made)
+    rows = np.arange(0, len(made.applications), 2)
+    np.testing.assert_array_equal(gains(at, rows), gains(at)[rows])

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from structlog.testing import capture_logs
 
 from tidegate.model.errors import InputError
 from tidegate.model.refusals import Because, Refusal, RefusedInput
@@ -88,12 +89,11 @@ def test_a_refusal_comes_back_with_its_kind_its_field_and_who_said_it(
     assert socket_address in str(caught.value)
 
 
-def test_nothing_is_told_of_what_is_unexpected_but_it_is_logged(socket_address, program, clock, capsys):
-    with pytest.raises(Refusal) as caught:
+def test_nothing_is_told_of_what_is_unexpected_but_it_is_logged(socket_address, program, clock):
+    with capture_logs() as told, pytest.raises(Refusal) as caught:
         run(socket_address, program, clock, get, name="cards/card-a/applications/broken")
     assert "42" not in str(caught.value)
-    said = capsys.readouterr()
-    assert "the secret is 42" in said.out + said.err
+    assert "the secret is 42" in {str(one["exc_info"]) for one in told}
 
 
 def test_a_bad_field_comes_with_the_details_of_google_rpc(socket_address, program, clock):

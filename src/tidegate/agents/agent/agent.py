@@ -135,8 +135,13 @@ class Agent:
     @property
     def standing(self) -> Standing:
         """How it stands to its device; a device never heard counts from the agent's start."""
-        since = self._began_nanoseconds if self._heard_nanoseconds is None else self._heard_nanoseconds
-        found = standing((self._now() - since) / NANOSECONDS)
+        now = self._now()
+        self._began_nanoseconds = min(self._began_nanoseconds, now)  # where the clock was put back
+        if self._heard_nanoseconds is None:
+            since = self._began_nanoseconds
+        else:
+            since = self._heard_nanoseconds = min(self._heard_nanoseconds, now)
+        found = standing((now - since) / NANOSECONDS)
         return Standing.HOLDING if self._heard_nanoseconds is None and found is Standing.LED else found
 
     def heard(self) -> None:

@@ -9,6 +9,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from tidegate.model.errors import TidegateError
 from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tidegate.wire.dialing import dialled
@@ -30,8 +32,11 @@ DIAL_AGAIN_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS_MAX: Final = 30.0
 WAITING_MAX: Final = 16
 """Messages that wait to be sent; beyond, the oldest sample goes."""
+STEP_MESSAGES_MAX: Final = 2
+"""Of one step: a roster and a sample."""
 
 _Request = telemetry_pb2.ConnectRequest
+_log = structlog.get_logger(__name__)
 
 
 class Connection:
@@ -78,26 +83,26 @@ class Connection:
 
     def _say(self, snapshot: Snapshot) -> None:
         """Queue a sample, after the roster where that is new."""
-        if self._waiting is None:
-            return
-        who = self._agent.who
-        if who is not self._sent:
-            self._sent = who
-            self._put(_Request(roster=roster_message(who)))
-        batch = batch_message(snapshot, number=self._agent.number, roster_version=who.version)
-        self._put(_Request(batch=batch))
-
-    def _put(self, message: _Request) -> None:
         waiting = self._waiting
         if waiting is None:
             return
-        if waiting.full():
+        if waiting.qsize() > WAITING_MAX - STEP_MESSAGES_MAX:
             # Too slow for us: what waits is old, and a roster may be among it, so all is said anew.
             while not waiting.empty():
                 waiting.get_nowait()
             self._sent = None
-            return
-        waiting.put_nowait(message)
+        who = self._agent.who
+        if who is not self._sent:
+            self._sent = who
+            waiting.put_nowait(_Request(roster=roster_message(who)))
+        batch = batch_message(snapshot, number=self._agent.number, roster_version=who.version)
+        waiting.put_nowait(_Request(batch=batch))
+
+    def _answer(self, outcomes: _Request) -> None:
+        """Queue what became of orders; where there is no room the device counts them as timed out."""
+        waiting = self._waiting
+        if waiting is not None and not waiting.full():
+            waiting.put_nowait(outcomes)
 
     async def _keep(self) -> None:
         """Dial, talk until the line breaks, and dial again, less and less often while nobody answers."""
@@ -105,14 +110,25 @@ class Connection:
         said = ""
         while True:
             began = self._clock.now_seconds()
+            why = ""
             try:
                 await self._talk()
             except TidegateError as error:
-                if str(error) != said:
-                    said = str(error)
-                    self._told(f"not connected: {said}")
+                why = str(error)
+            except asyncio.CancelledError:
+                # gRPC raises it, too, where it gave a call up because what was to be sent could not be made.
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                why = "the call was given up"
+            except Exception as error:  # noqa: BLE001 - whatever it was, without a line it is dialled again
+                why = f"something failed that should not have: {error}"
+                _log.error("talking with the device failed unexpectedly", exc_info=error)
             finally:
                 self._waiting = self._sent = None
+            if why and why != said:
+                said = why
+                self._told(f"not connected: {said}")
             pause = DIAL_AGAIN_SECONDS if self._clock.now_seconds() - began > pause else pause * 2
             pause = min(pause, DIAL_AGAIN_SECONDS_MAX)
             await asyncio.sleep(pause)
@@ -130,7 +146,7 @@ class Connection:
                         case "orders":
                             resources = len(self._agent.greeting().resources)
                             done = self._agent.carry_out(orders_record(response.orders, resources))
-                            self._put(_Request(outcomes=outcomes_message(done)))
+                            self._answer(_Request(outcomes=outcomes_message(done)))
                         case _:
                             pass
 

@@ -256,6 +256,10 @@ class Card:
                 Because.INVALID,
                 f"request_id {request.id} was used for another request; draw a new one for each",
             )
+        if isinstance(answer.said, Adjustment):
+            # It was answered before it was done where this program was killed in between.
+            now = self.store.adjustment(answer.said.id)
+            return answer.said if now is None or not isinstance(now, kind) else now
         return answer.said
 
     def answer(self, request: Request | None, said: Said) -> tuple[Answer, ...]:

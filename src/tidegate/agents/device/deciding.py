@@ -38,6 +38,10 @@ RESOURCES: Final = (Resource.CPU, Resource.MEMORY, Resource.NETWORK, Resource.ST
 """What a card decides on; slices of GPUs are not sized by the second."""
 
 
+FAILED_MAX: Final = 3
+"""Turns that fail one after the other before servers get no more signs of life."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
     """How a device decides."""
@@ -78,6 +82,8 @@ class Deciding:
     _service: TelemetryService = field(init=False)
     _expecting: Expecting = field(init=False)
     _pressing: Pressing = field(init=False)
+    _failed: int = 0
+    """Turns that failed one after the other."""
     _looked: int = 0
     """When what is expected was last written down, in steps of `LOOK_SECONDS`."""
     _ordered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -117,7 +123,11 @@ class Deciding:
         self._loop = loop
         self._turning = Turning(self.servers, self._tick, step_seconds=sizes.step_seconds, own=self._own.name)
         self._service = TelemetryService(
-            self.servers, card=card.name, now_nanoseconds=card.now, arrived=self._turning.arrived
+            self.servers,
+            card=card.name,
+            now_nanoseconds=card.now,
+            arrived=self._turning.arrived,
+            decides=self.decides,
         )
         self._expecting = Expecting(resources=RESOURCES, seed=sizes.seed)
         self._pressing = Pressing(resources=RESOURCES)
@@ -139,20 +149,31 @@ class Deciding:
 
     async def run(self) -> None:
         """Decide until cancelled."""
-        self._own.greet()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._turning.run())
-            tasks.create_task(self._pace())
-            tasks.create_task(self._carry_out())
+        try:
+            self._own.greet()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._turning.run())
+                tasks.create_task(self._pace())
+                tasks.create_task(self._carry_out())
+        except Exception as error:
+            self._failed = FAILED_MAX  # nobody looks at this task before the device ends
+            _log("the fast loop has ended unexpectedly", error)
+            raise
 
     def _tick(self) -> None:
         """Turn the loop once; one turn that fails costs a step, and grants stand."""
         try:
             self._show()
             self.seen(self._turned())
+            self._failed = 0
         except Exception as error:  # noqa: BLE001 - the next one may do better
+            self._failed += 1
             self.servers.withdraw()
             _log("a turn of the fast loop failed unexpectedly", error)
+
+    def decides(self) -> bool:
+        """Return whether turns succeed: where all fail, servers are not to rely on it."""
+        return self._failed < FAILED_MAX
 
     def _turned(self) -> Tick:
         """Turn the loop; servers hear what it orders only after this, so after it was written down."""
@@ -202,7 +223,9 @@ class Deciding:
             if said is not None:
                 expected[name] = _amounts(said.tolist())
         whose = self._own.servers_of
-        pressures = {one.server: one for one in self._pressing.scores(snapshot, whose, self._own.allocatable)}
+        own = self._own
+        scores = self._pressing.scores(snapshot, whose, own.allocatable, own.reserved)
+        pressures = {one.server: one for one in scores}
         known = {one.server: one for one in self.servers.told() if one.server != self._own.name}
         self.device.outlook = Outlook(
             expected=expected,

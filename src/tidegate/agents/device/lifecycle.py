@@ -130,6 +130,8 @@ class Lifecycle:
                 Because.NOT_NOW,
                 f"epoch {epoch} of application {name} is over on card {self.card.name}, "
                 f"which takes it in from epoch {least} on{where}",
+                field="epoch",
+                limit=least,
             )
 
     def start(self, name: str, *, request: Request | None = None) -> Application:

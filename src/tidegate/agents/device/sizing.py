@@ -27,6 +27,8 @@ STEP_RATIO: Final = 0.01
 """Of every resource, where that is more."""
 IN_FLIGHT: Final = "it is not known yet whether it is in force"
 
+RECOVERED: Final = "the device was started again meanwhile; this is what it held then"
+
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
@@ -120,6 +122,33 @@ class Sizing:
                 ]
                 card.write_found(settings, planned, *told)
                 return planned
+
+    def recover(self, name: str) -> None:
+        """Say what became of a change that this program was killed in, as it is now in the kernel.
+
+        What the kernel did not take on is not wanted any more, as where it gives a part.
+        """
+        card = self.card
+        with card.alone(name), card.lock:
+            one = card.applications.get(name)
+            begun = [each for each in card.store.adjustments(name) if each.reason == IN_FLIGHT]
+            if one is None or not begun:
+                return
+            told = []
+            for each in begun:
+                found = _of(one.held, each.accepted) if one.runs else each.accepted
+                missed = differing(each.accepted, found) if one.runs else Amounts()
+                kept = {res: amount for res, amount in found.known().items() if res in missed.known()}
+                safe = {res: amount for res, amount in kept.items() if res not in one.temporary}
+                one = replace(one, amounts=amounts(kept).over(one.amounts), safe=amounts(safe).over(one.safe))
+                whole = not kept and found.known().keys() == each.accepted.known().keys()
+                phase = Phase.APPLIED if whole else Phase.PARTIAL
+                told.append(
+                    replace(each, phase=phase, reason=RECOVERED, applied=_of(one.held, each.accepted))
+                )
+            settings, one = card.renewed(one)
+            told = [replace(each, state_version=settings.state_version) for each in told]
+            card.write_found(settings, one, *told)
 
     def held(self, application: Application, wanted: Amounts) -> Amounts:
         """Set amounts in the kernel and return what it says; what is known already where it does not run."""
@@ -267,6 +296,12 @@ def differing(wanted: Amounts, held: Amounts) -> Amounts:
     )
 
 
+def missing(wanted: Amounts, held: Amounts) -> Amounts:
+    """Return what is wanted where there is no limit."""
+    has = held.known()
+    return amounts({res: amount for res, amount in wanted.known().items() if res not in has})
+
+
 def arrived(accepted: Amounts, before: Amounts, held: Amounts) -> Phase:
     """Return how a change ended that the kernel did not refuse, from what was held before and is after it.
 
@@ -297,4 +332,4 @@ def most(one: Amounts, other: Amounts) -> Amounts:
     return amounts({res: max(first.get(res, 0.0), second.get(res, 0.0)) for res in {**first, **second}})
 
 
-__all__ = ["Sizing", "arrived", "differing", "most", "same"]
+__all__ = ["Sizing", "arrived", "differing", "missing", "most", "same"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.device.card import SECOND
 from tidegate.agents.device.lifecycle import GRACE_SECONDS, end, fail, run
-from tidegate.agents.device.sizing import Sizing, differing
+from tidegate.agents.device.sizing import Sizing, differing, missing
 from tidegate.model.application import ApplicationState, Restart
 from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Refusal
@@ -34,6 +34,8 @@ class Tending:
     sizing: Sizing = field(init=False)
     trouble: str = ""
     """Why the card could not be looked at the last time; empty where it could."""
+    unwell: str = ""
+    """What is wrong with one of its applications; the card itself may be well."""
     found: Mapping[str, Running] = field(default_factory=dict)
     """What ran when it was looked at last."""
 
@@ -52,13 +54,14 @@ class Tending:
         for name in sorted({*self.card.applications, *found}):
             with self.card.alone(name):
                 self._settle(name, found.get(name), first=True)
+                self.sizing.recover(name)
         self.expire()
 
     def tend(self) -> None:
         """Do so again, within the limits for restarts; who is busy is left alone."""
         card = self.card
         written = card.write_owed()
-        self.trouble = "" if written else "the store can't be written"
+        self.trouble, self.unwell = "" if written else "the store can't be written", ""
         try:
             found = {running.name: running for running in card.runtime.found()}
         except TidegateError as error:
@@ -120,7 +123,7 @@ class Tending:
             return
         try:
             if running is not None:
-                self._take_over(one, running)
+                self._take_over(one, running, first=first)
             elif one.taking:
                 # Its program is gone, and with it what it may have taken in: it waits again.
                 settings, one = self.card.renewed(replace(one, taking=False))
@@ -139,7 +142,7 @@ class Tending:
             return one.taking or (one.runs and running.standby)
         return one.runs and not running.standby
 
-    def _take_over(self, one: Application, running: Running) -> None:
+    def _take_over(self, one: Application, running: Running, *, first: bool) -> None:
         card = self.card
         if one.taking and not running.standby:
             # It serves: only the line that says so is missing.
@@ -151,11 +154,14 @@ class Tending:
                 card.write(settings, one, replace(seen, served=max(seen.served, one.epoch)))
         held = running.held
         wrong = differing(one.amounts, held)
+        if first:
+            # Limits of a change that was written down, and never set.
+            wrong = wrong.over(missing(one.amounts, held))
         if wrong.known():
             try:
                 held = card.runtime.adjust(one.name, wrong).over(held)
             except TidegateError as error:
-                self.trouble = f"application {one.name} can't be sized: {error}"
+                self.unwell = f"application {one.name} can't be sized: {error}"
         if held != one.held:
             with card.lock:
                 settings, one = card.renewed(replace(one, held=held))
@@ -190,7 +196,7 @@ class Tending:
             if one.spec.restart is Restart.NEVER:
                 fail(self.card, one, str(refusal))
             else:
-                self.trouble = str(refusal)
+                self.unwell = str(refusal)
 
 
 def back_off_nanoseconds(restarts: int) -> int:

@@ -11,8 +11,19 @@ if TYPE_CHECKING:
     from tidegate.model.application import Amounts, ApplicationSpec
 
 
-SILENCE: Final = frozenset({Because.UNREACHABLE, Because.TOO_LATE, Because.BROKEN})
-"""What is no answer: it may have been done or not, and is asked again."""
+SILENCE: Final = frozenset(
+    {
+        Because.UNREACHABLE,
+        Because.TOO_LATE,
+        Because.BROKEN,
+        Because.NOT_ALLOWED,
+        Because.UNKNOWN_PEER,
+    }
+)
+"""What is no answer: it may have been done or not, and is asked again.
+
+Who is turned away at the door learns nothing of what was done when the same was asked before.
+"""
 
 
 def said_no(refused: Refusal) -> bool:

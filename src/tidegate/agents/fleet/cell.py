@@ -7,14 +7,18 @@ anywhere: what was asked and not answered is asked again, and a card does the sa
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.fleet.asking import said_no
 from tidegate.agents.fleet.columns import budget_of, columns, has_room
+from tidegate.agents.fleet.patience import Patience
 from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
-from tidegate.agents.fleet.settling import settled, twice
+from tidegate.agents.fleet.settling import arrived, settled, twice
+from tidegate.model.application import ApplicationState
 from tidegate.model.card_fleet import NOWHERE
+from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, Refusal, refusal
 from tidegate.plan.cards import CardPlanner
 
@@ -31,10 +35,14 @@ MOVES_AT_ONCE: Final = 2
 """Of one card, in or out: moves share its cores and its link with what it serves."""
 LOOK_SECONDS: Final = 3.0
 """What is not answered by then is silence."""
+DYING_SECONDS: Final = 30.0
+"""A card that is not well for so long is left; until then it takes nothing new: much passes by itself."""
 HELD_BACK_SECONDS: Final = 60.0
 """An application that could not be moved is left alone for so long."""
 BUDGET_CHANGE_RATIO: Final = 0.05
 """A budget that changes by less is not sent again."""
+BUDGET_CHANGE_MIN: Final = 0.001
+"""In base units: cores are told in thousandths."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,8 +56,14 @@ class Cell:
     planner: CardPlanner = field(default_factory=CardPlanner)
     _seen: dict[str, CardSeen] = field(default_factory=dict)
     """The last sight of each card."""
+    _heard: frozenset[str] = frozenset()
+    """The cards that answered the last look."""
+    _unwell: dict[str, float] = field(default_factory=dict)
+    """Since when a card has said so."""
     _held_back: dict[str, float] = field(default_factory=dict)
-    _budgets: dict[str, Amounts] = field(default_factory=dict)
+    _patience: Patience = field(default_factory=Patience)
+    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Whoever changes placement in several steps does so alone."""
     _events: list[Event] = field(default_factory=list)
 
     async def tick(self) -> FleetTick:
@@ -59,22 +73,21 @@ class Cell:
             TidegateError: the store can't be written; then nothing was asked of any card.
 
         """
+        async with self._alone:
+            return await self._turn()
+
+    async def _turn(self) -> FleetTick:
         self._events = []
+        looked = self.now_seconds()
         silent = await self._look()
         heard = [self._seen[name] for name in self.cards if name in self._seen and name not in silent]
-        await self._settle(heard)
+        self._heard = frozenset(card.name for card in heard)
+        await self._settle(heard, looked_seconds=looked)
         placed, moving = self.store.placed(), self.store.moving()
         known = tuple(self._seen[name] for name in self.cards if name in self._seen)
         plan = None
         if known:
-            names = [card.name for card in heard]
-            fleet = columns(
-                known,
-                self._plannable(placed),
-                heard=names,
-                held_back=self._held_back | dict.fromkeys(moving, float("inf")),
-                now_seconds=self.now_seconds(),
-            )
+            fleet = self._columns(placed, moving)
             plan = self.planner.plan(fleet)
             await self._admit(plan, fleet, placed)
             await self._start(plan, placed, moving)
@@ -90,6 +103,28 @@ class Cell:
             events=tuple(self._events),
         )
 
+    def _columns(self, placed: Mapping[str, Placed], moving: Mapping[str, Moving], *new: Placed) -> CardFleet:
+        """Return the fleet as it was seen last, and who would be new."""
+        now = self.now_seconds()
+        self._held_back = {name: until for name, until in self._held_back.items() if until > now}
+        known = tuple(self._seen[card] for card in self.cards if card in self._seen)
+        still = [
+            one.name
+            for card in known
+            for one in card.applications
+            if one.state is not ApplicationState.RUNNING
+        ]
+        return columns(
+            known,
+            (*self._plannable(placed), *new),
+            heard=self._heard,
+            held_back=self._held_back | dict.fromkeys([*moving, *still], math.inf),
+            now_seconds=now,
+            dying=[card for card, since in self._unwell.items() if now - since >= DYING_SECONDS],
+            refused=self._patience.waiting(now),
+            arriving={name: one.card_to for name, one in moving.items()},
+        )
+
     def check(self, name: str, spec: ApplicationSpec) -> Placed:
         """Return an application as it would be taken into the fleet; the next tick would start it.
 
@@ -103,24 +138,25 @@ class Cell:
             raise refusal(Because.EXISTS, f"there is an application '{name}' already, on {where}")
         now = self.now_seconds()
         new = Placed(name=name, card="", epoch=0, epoch_asked=0, spec=spec, since_seconds=now, wanted=True)
-        known = tuple(self._seen[card] for card in self.cards if card in self._seen)
-        fleet = columns(
-            known, (*self._plannable(placed), new), heard=self._seen.keys(), held_back={}, now_seconds=now
-        )
-        plan = self.planner.plan(fleet)
+        plan = self.planner.plan(self._columns(placed, self.store.moving(), new))
         if plan.card[-1] == NOWHERE:
             why = {one.application: one.reason for one in plan.unplaced}[name]
             raise refusal(Because.NO_ROOM, f"'{name}' was not taken in: {why}")
         return new
 
-    def admit(self, name: str, spec: ApplicationSpec) -> Placed:
+    def admit(self, name: str, spec: ApplicationSpec, request_id: str = "") -> Placed:
         """Take an application into the fleet; the next tick starts it on the card where it fits best.
+
+        Asked again with the same ``request_id``, as after an answer that was lost, it is the same one.
 
         Raises:
             Refusal: there is one of that name, or no card has room, with what lacks.
 
         """
-        new = self.check(name, spec)
+        before = self.store.placed().get(name)
+        if before is not None and request_id and before.request_id == request_id:
+            return before
+        new = replace(self.check(name, spec), request_id=request_id)
         self.store.write(placed=[new])
         return new
 
@@ -131,14 +167,22 @@ class Cell:
             Refusal: there is none, it is being moved, or its card does not answer.
 
         """
-        placed = self.store.placed().get(name)
-        if placed is None:
-            raise refusal(Because.NOT_FOUND, f"the fleet has no application '{name}'")
-        if name in self.store.moving():
-            raise refusal(Because.NOT_NOW, f"'{name}' is being moved; ask again once it has arrived")
-        if placed.card or placed.asked:
-            await self.cards[placed.card or placed.asked].delete(name)
-        self.store.write(forgotten=[name])
+        async with self._alone:
+            placed = self.store.placed().get(name)
+            if placed is None:
+                raise refusal(Because.NOT_FOUND, f"the fleet has no application '{name}'")
+            if name in self.store.moving():
+                raise refusal(Because.NOT_NOW, f"'{name}' is being moved; ask again once it has arrived")
+            card = placed.card or placed.asked
+            if card and card not in self.cards:
+                raise refusal(
+                    Because.NOT_NOW,
+                    f"'{name}' is on card '{card}', which the fleet has no more; add it again",
+                )
+            if card:
+                await self.cards[card].delete(name)
+            self.store.write(forgotten=[name])
+            self._patience.forget(name)
 
     def _plannable(self, placed: Mapping[str, Placed]) -> tuple[Placed, ...]:
         """Return who is planned with: on a card that was seen, or on none.
@@ -155,18 +199,23 @@ class Cell:
             return_exceptions=True,
         )
         silent: dict[str, str] = {}
+        now = self.now_seconds()
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, TimeoutError):
                 silent[name] = f"no answer within {LOOK_SECONDS:g} s"
-            elif isinstance(answer, Refusal):
-                silent[name] = str(answer)
+            elif isinstance(answer, TidegateError | asyncio.CancelledError):
+                silent[name] = str(answer) or "the call was cut off"
             elif isinstance(answer, BaseException):
                 raise answer
             else:
                 self._seen[name] = answer
+                if not answer.degraded:
+                    self._unwell.pop(name, None)
+                elif self._unwell.setdefault(name, now) == now:
+                    self._tell(name, f"is not well and takes nothing new: {answer.degraded}")
         return silent
 
-    async def _settle(self, heard: Sequence[CardSeen]) -> None:
+    async def _settle(self, heard: Sequence[CardSeen], *, looked_seconds: float) -> None:
         """Hear how moves ended, then compare what was found with what was written down."""
         await asyncio.gather(*(self._hear(one) for one in self.store.moving().values()))
         now = self.now_seconds()
@@ -175,6 +224,7 @@ class Cell:
             self.store.placed(),
             self.store.moving(),
             whole=len(heard) == len(self.cards),
+            looked_seconds=looked_seconds,
             now_seconds=now,
         )
         both = [
@@ -182,15 +232,18 @@ class Cell:
             for name in sorted(twice(heard))
         ]
         self._events += [*found.events, *both]
-        self.store.write(placed=found.placed, forgotten=found.gone)
+        there = arrived(heard, self.store.moving())
+        self.store.write(placed=found.placed, forgotten=found.gone, ended=there)
 
     async def _hear(self, moving: Moving) -> None:
         """Ask for a move that was asked for and not answered; note how one ended."""
         source, target = self.cards.get(moving.card_from), self._seen.get(moving.card_to)
-        if source is None or target is None:
+        if source is None:
             return
         try:
             if not moving.migration:
+                if target is None:
+                    return
                 name = await source.move(moving, target_address=target.address)
                 self.store.write(moving=[replace(moving, migration=name)])
                 return
@@ -208,12 +261,14 @@ class Cell:
         placed = self.store.placed()[moving.application]
         told = f"moved from {moving.card_from} to {moving.card_to} in {ended.pause_seconds * 1e3:.0f} ms"
         self._events.append(Event(time_seconds=now, about=moving.application, sentence=told))
+        self._patience.forget(moving.application)
         there = replace(placed, card=moving.card_to, epoch=moving.epoch, since_seconds=now)
         self.store.write(placed=[there], ended=[moving.application])
 
     def _failed(self, moving: Moving, why: str) -> None:
         now = self.now_seconds()
         self._held_back[moving.application] = now + HELD_BACK_SECONDS
+        self._patience.refused(moving.application, moving.card_to, now)
         told = f"could not be moved from {moving.card_from} to {moving.card_to}: {why}"
         self._events.append(Event(time_seconds=now, about=moving.application, sentence=told))
         self.store.write(ended=[moving.application])
@@ -224,28 +279,45 @@ class Cell:
         Which card is asked is written down before: who did not answer may have it, and is asked again until
         it answers.
         """
+        asked: list[Placed] = []
         for row, name in enumerate(fleet.applications):
             one, planned = placed[name], int(plan.card[row])
             if one.card or not one.wanted or not (one.asked or planned != NOWHERE):
                 continue
             card = one.asked or fleet.cards[planned]
-            if card not in fleet.cards or not fleet.heard[fleet.cards.index(card)]:
-                continue
-            if card != one.asked:
-                one = replace(one, asked=card)
-                self.store.write(placed=[one])
-            try:
-                await self.cards[card].create(name, one.spec, epoch=one.epoch)
-            except Refusal as refused:
-                self._tell(name, f"{card} did not take it in: {refused}")
-                if said_no(refused):
-                    # It may know a later epoch: the next one asked for is above every one before.
-                    epoch = one.epoch_asked + 1
-                    self.store.write(placed=[replace(one, asked="", epoch=epoch, epoch_asked=epoch)])
-            else:
-                self._tell(name, f"taken in by {card}")
-                here = replace(one, card=card, asked="", since_seconds=self.now_seconds())
-                self.store.write(placed=[here])
+            if card in self._heard:
+                asked.append(replace(one, asked=card))
+        self.store.write(placed=[one for one in asked if one != placed[one.name]])
+        await asyncio.gather(*(self._create(one) for one in asked))
+
+    async def _create(self, one: Placed) -> None:
+        """Have one card take in one application."""
+        now, card = self.now_seconds(), one.asked
+        try:
+            await self.cards[card].create(one.name, one.spec, epoch=one.epoch)
+        except Refusal as refused:
+            self._tell(one.name, f"{card} did not take it in: {refused}")
+            if refused.because is Because.EXISTS or not await self._is_without(one, refused):
+                return  # it may be there: no other card is asked
+            # It may know a later epoch: the next one asked for is above every one before.
+            least = int(refused.limit or 0) if refused.field == "epoch" else 0
+            epoch = max(one.epoch_asked + 1, least)
+            self._patience.refused(one.name, card, now)
+            self.store.write(placed=[replace(one, asked="", epoch=epoch, epoch_asked=epoch)])
+        else:
+            self._tell(one.name, f"taken in by {card}")
+            self._patience.forget(one.name)
+            self.store.write(placed=[replace(one, card=card, asked="", since_seconds=now)])
+
+    async def _is_without(self, one: Placed, refused: Refusal) -> bool:
+        """Return whether a card has nothing of an application for sure; what failed is taken back first."""
+        if refused.because is not Because.BROKEN:
+            return said_no(refused)
+        try:
+            await self.cards[one.asked].delete(one.name)
+        except Refusal:
+            return False
+        return True
 
     async def _start(
         self, plan: CardPlan, placed: Mapping[str, Placed], moving: Mapping[str, Moving]
@@ -286,14 +358,20 @@ class Cell:
         placed: Mapping[str, Placed],
         moving: Mapping[str, Moving],
     ) -> None:
-        """Send budgets that have changed to where applications are now; to who moves, once it is there."""
+        """Send budgets that are not what cards tell of; to who moves, once it is there."""
+        told = {
+            (card, one.name): one.spec.budget for card in self._heard for one in self._seen[card].applications
+        }
         sending: list[Awaitable[None]] = []
         for row, name in enumerate(fleet.applications):
             at = int(fleet.card[row])
-            if at == NOWHERE or not fleet.heard[at] or plan.card[row] != at or name in moving:
+            if at == NOWHERE or plan.card[row] != at or name in moving:
                 continue
-            budget = budget_of(plan.budget[:, row], placed[name].spec)
-            if _differs(budget, self._budgets.get(name)):
+            budget, before = (
+                budget_of(plan.budget[:, row], placed[name].spec),
+                told.get((fleet.cards[at], name)),
+            )
+            if before is not None and _differs(budget, before):
                 sending.append(self._send(name, fleet.cards[at], budget))
         await asyncio.gather(*sending)
 
@@ -302,18 +380,14 @@ class Cell:
             await self.cards[card].limit(name, budget)
         except Refusal as refused:
             self._tell(name, f"{card} did not take its budget: {refused}")
-        else:
-            self._budgets[name] = budget
 
     def _tell(self, about: str, sentence: str) -> None:
         self._events.append(Event(time_seconds=self.now_seconds(), about=about, sentence=sentence))
 
 
-def _differs(budget: Amounts, before: Amounts | None) -> bool:
-    if before is None or budget.known().keys() != before.known().keys():
-        return True
-    then = before.known()
-    return any(
-        abs(amount - then[name]) > BUDGET_CHANGE_RATIO * max(then[name], 1e-9)
-        for name, amount in budget.known().items()
+def _differs(budget: Amounts, before: Amounts) -> bool:
+    then, now = before.known(), budget.known()
+    return then.keys() != now.keys() or any(
+        abs(amount - then[name]) > max(BUDGET_CHANGE_RATIO * then[name], BUDGET_CHANGE_MIN)
+        for name, amount in now.items()
     )

@@ -47,8 +47,15 @@ def columns(
     heard: Collection[str],
     held_back: Mapping[str, float],
     now_seconds: float,
+    dying: Collection[str] = (),
+    refused: Collection[tuple[str, str]] = (),
+    arriving: Mapping[str, str] | None = None,
 ) -> CardFleet:
-    """Return the fleet as columns; ``held_back`` says until when an application may not be moved."""
+    """Return the fleet as columns; ``held_back`` says until when an application may not be moved.
+
+    ``dying`` are cards to be left for good, ``refused`` applications and cards that are not to be brought
+    together now, ``arriving`` the cards to which applications are on their way: they are charged there, too.
+    """
     number = {card.name: at for at, card in enumerate(cards)}
     seen = {one.name: one for card in cards for one in card.applications}
     on = [number.get(one.card, NOWHERE) for one in placed]
@@ -56,20 +63,27 @@ def columns(
     for card in cards:
         for server, score in card.scores.items():
             scores[server] = max(score, scores.get(server, 0.0))
-    specs = [seen[one.name].spec if one.name in seen else one.spec for one in placed]
+    specs = [one.spec for one in placed]
     answering = np.array([card.name in heard for card in cards], dtype=np.bool_)
-    leaving = np.array([card.draining or bool(card.degraded) for card in cards], dtype=np.bool_)
+    closed = np.array([card.draining or bool(card.degraded) for card in cards], dtype=np.bool_)
+    leaving = np.array([card.draining or card.name in dying for card in cards], dtype=np.bool_)
+    need = _rows([needed(spec, seen.get(one.name)) for one, spec in zip(placed, specs, strict=True)], 0.0)
+    allocatable = _allocatable(cards)
+    for row, one in enumerate(placed):
+        to = number.get((arriving or {}).get(one.name, ""))
+        if to is not None:
+            allocatable[:, to] = np.maximum(allocatable[:, to] - need[:, row], 0)
     return CardFleet(
         time_seconds=now_seconds,
         resources=RESOURCES,
         cards=tuple(card.name for card in cards),
-        allocatable=_allocatable(cards),
-        takes_new=answering & ~leaving,
+        allocatable=allocatable,
+        takes_new=answering & ~closed,
         must_leave=leaving,
         heard=answering,
         applications=tuple(one.name for one in placed),
         card=np.array(on, dtype=np.int32),
-        need=_rows([needed(spec, seen.get(one.name)) for one, spec in zip(placed, specs, strict=True)], 0.0),
+        need=need,
         floor=_rows([spec.floor for spec in specs], 0.0),
         ceiling=_rows([spec.ceiling for spec in specs], math.inf),
         priority=np.array([spec.sla.priority for spec in specs], dtype=np.uint8),
@@ -81,6 +95,11 @@ def columns(
         hands_off=np.array([spec.hands_off for spec in specs], dtype=np.bool_),
         settled_seconds=np.array([_settled(one, held_back, now_seconds) for one in placed], dtype=np.float64),
         between_bytes_per_second=_between(cards),
+        refused=np.array(
+            [[(one.name, card.name) in refused for card in cards] for one in placed], dtype=np.bool_
+        ).reshape(len(placed), len(cards))
+        if refused
+        else None,
     )
 
 
@@ -148,7 +167,7 @@ def amounts_of(known: Mapping[str, float]) -> Amounts:
 
 
 def budget_of(budget: NDArray[np.float32], spec: ApplicationSpec) -> Amounts:
-    """Return a column of budgets (resources,) as amounts, of what the application asks for; none is no limit."""
+    """Return a column of budgets (resources,) as amounts, where it asks for one and has a limit."""
     asked = spec.amounts.known().keys() | spec.floor.known().keys() | spec.ceiling.known().keys()
     known = {name: float(budget[row]) for row, name in enumerate(FIELDS) if name in asked}
     return amounts_of({name: amount for name, amount in known.items() if math.isfinite(amount)})
@@ -180,7 +199,7 @@ def _or(amount: float | None, unknown: float) -> float:
 
 def _settled(one: Placed, held_back: Mapping[str, float], now_seconds: float) -> float:
     if held_back.get(one.name, 0.0) > now_seconds:
-        return 0.0
+        return -math.inf
     return now_seconds - one.since_seconds
 
 

@@ -15,6 +15,7 @@ from tidegate.model.refusals import Because, Refusal
 from tidegate.wire import amounts, names
 from tidegate.wire.applications import spec_message, spec_record, state_message, state_record
 from tidegate.wire.card.v1 import (
+    amounts_pb2,
     application_pb2,
     application_pb2_grpc,
     card_pb2,
@@ -57,7 +58,7 @@ class WireCard:
         """Ask nothing yet; ``name`` is the card's, and with certificates the one its device must show."""
         self._name, self._address = name, address
         self._clock, self._certificates = clock, certificates
-        self._open = AsyncExitStack()
+        self._open, self._before = AsyncExitStack(), AsyncExitStack()
         self._line: Line | None = None
         self._dialled_seconds = 0
 
@@ -68,8 +69,10 @@ class WireCard:
     async def close(self) -> None:
         """Hang up."""
         self._line = None
-        await self._open.aclose()
-        self._open = AsyncExitStack()
+        open_now, self._open = self._open, AsyncExitStack()
+        before, self._before = self._before, AsyncExitStack()
+        await before.aclose()
+        await open_now.aclose()
 
     async def look(self) -> CardSeen:
         """Return the card and all that is on it."""
@@ -171,17 +174,21 @@ class WireCard:
                 return tuple(found)
 
     async def _dial(self) -> Line:
+        """Return a line, dialled anew now and then; calls on the one before may come to their end."""
         now = self._clock.now_seconds()
         if self._line is None or now - self._dialled_seconds > DIALLED_SECONDS_MAX:
-            await self.close()
             dial = dialled(
                 self._address,
                 expects=Identity(Role.DEVICE, self._name),
                 clock=self._clock,
                 certificates=self._certificates,
             )
-            self._line = await self._open.enter_async_context(dial)
-            self._dialled_seconds = now
+            opened = AsyncExitStack()
+            line = await opened.enter_async_context(dial)
+            stale, self._before, self._open = self._before, self._open, opened
+            self._line, self._dialled_seconds = line, now
+            await stale.aclose()
+            return line
         return self._line
 
     def _request(self, what: str, name: str, epoch: int) -> str:
@@ -190,13 +197,12 @@ class WireCard:
 
 def _card_seen(card: card_pb2.Card, address: str, applications: tuple[ApplicationSeen, ...]) -> CardSeen:
     status = card.status
-    degraded = status.phase == card_pb2.CARD_PHASE_DEGRADED
     return CardSeen(
         name=names.card_of(card.name),
         address=address,
         allocatable=amounts.to_record(status.allocatable),
         draining=card.spec.service == card_pb2.SERVICE_DRAINING,
-        degraded=_wrong(card) if degraded else "",
+        degraded=_wrong(card) if status.phase == card_pb2.CARD_PHASE_DEGRADED else "",
         scores={one.server: one.score for one in status.servers if not one.lost},
         links={one.peer: _link(one) for one in status.links},
         applications=applications,
@@ -204,9 +210,10 @@ def _card_seen(card: card_pb2.Card, address: str, applications: tuple[Applicatio
 
 
 def _wrong(card: card_pb2.Card) -> str:
-    """Return what is wrong with a degraded card, in one sentence."""
-    said = [one.message for one in card.status.conditions if one.truth != 1 and one.message]
-    return said[0] if said else "it says that it is degraded"
+    """Return what is wrong with a degraded card itself, in a sentence; nothing where it is only full."""
+    conditions = card.status.conditions
+    said = [one.message for one in conditions if one.type == "Ready" and one.truth != amounts_pb2.TRUTH_TRUE]
+    return (said[0] or "it says that it is degraded") if said else ""
 
 
 def _link(link: card_pb2.LinkStatus) -> Link:

@@ -79,6 +79,8 @@ class Placed:
     """The card that was asked to take it in, and has not answered: it alone may have it."""
     wanted: bool = False
     """Whether somebody gave it to the fleet: then it is placed again where its card has lost it."""
+    request_id: str = ""
+    """Of the request by which that was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

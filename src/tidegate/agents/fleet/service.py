@@ -11,6 +11,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from tidegate.agents.fleet.cell import LOOK_SECONDS
+from tidegate.agents.fleet.over_wire import APPLICATIONS_MAX
+from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, Refusal, refusal
 from tidegate.wire import names
 from tidegate.wire.applications import spec_message, spec_record
@@ -19,7 +22,7 @@ from tidegate.wire.identities import Role, require
 from tidegate.wire.serving import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import grpc
     from google.protobuf.message import Message
@@ -72,12 +75,12 @@ class FleetCards(card_pb2_grpc.CardServiceServicer):
 
     async def _told(self, name: str) -> card_pb2.Card:
         whole = names.card_name(name)
-        line = await self._cards[name].line()
-        stub: Any = card_pb2_grpc.CardServiceStub(line)
         try:
+            line = await self._cards[name].line()
+            stub: Any = card_pb2_grpc.CardServiceStub(line)
             with line.answers():
-                answer = await stub.GetCard(card_pb2.GetCardRequest(name=whole))
-        except Refusal:
+                answer = await stub.GetCard(card_pb2.GetCardRequest(name=whole), timeout=LOOK_SECONDS)
+        except TidegateError:
             status = card_pb2.CardStatus(phase=card_pb2.CARD_PHASE_UNREACHABLE)
             return card_pb2.Card(name=whole, status=status)
         found: card_pb2.Card = answer.card
@@ -107,21 +110,20 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
         if request.validate_only:
             self._cell.check(name, spec)
             return application_pb2.CreateApplicationResponse(application=request.application)
-        return application_pb2.CreateApplicationResponse(application=_given(self._cell.admit(name, spec)))
+        placed = self._cell.admit(name, spec, request.request_id)
+        return application_pb2.CreateApplicationResponse(application=_given(placed))
 
     async def GetApplication(
         self, request: application_pb2.GetApplicationRequest, context: _Context
     ) -> application_pb2.GetApplicationResponse:
         """Return one application, as its card tells of it."""
         require(context, Role.OPERATOR, Role.FLEET)
-        placed = self._placed(request.name)
-        if not placed.card:
+        card, application = self._named(request.name)
+        if not card:
+            placed = self._cell.store.placed()[application]
             return application_pb2.GetApplicationResponse(application=_given(placed))
-        whole = str(names.ApplicationName(placed.card, placed.name))
-        asked = application_pb2.GetApplicationRequest(name=whole)
-        answer: application_pb2.GetApplicationResponse = await self._hand(
-            placed.card, "GetApplication", asked
-        )
+        request.name = str(names.ApplicationName(card, application))
+        answer: application_pb2.GetApplicationResponse = await self._hand(card, "GetApplication", request)
         return answer
 
     async def ListApplications(
@@ -130,12 +132,14 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
         """Return the applications of all cards, or of one."""
         require(context, Role.OPERATOR, Role.FLEET)
         if request.parent != ANY:
-            return await self._listed(names.card_of(request.parent, "parent"))
-        pages = await asyncio.gather(
-            *(self._listed(name) for name in sorted(self._cards)), return_exceptions=True
-        )
-        found = [one for page in pages if not isinstance(page, BaseException) for one in page.applications]
-        waiting = [_given(one) for one in self._cell.store.placed().values() if not one.card]
+            answer: application_pb2.ListApplicationsResponse = await self._hand(
+                names.card_of(request.parent, "parent"), "ListApplications", request
+            )
+            return answer
+        placed = self._cell.store.placed().values()
+        waiting = [_given(one) for one in placed if not one.card]
+        pages = await asyncio.gather(*(self._listed(name, placed) for name in sorted(self._cards)))
+        found = [one for page in pages for one in page]
         return application_pb2.ListApplicationsResponse(applications=[*found, *waiting])
 
     async def DeleteApplication(
@@ -143,8 +147,17 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
     ) -> application_pb2.DeleteApplicationResponse:
         """Stop an application and forget it, here and on its card."""
         require(context, Role.OPERATOR)
+        application = request.name.removeprefix(f"{ANY}/applications/")
+        if application == request.name or request.withdraw or request.etag or request.epoch:
+            # What only the card can tell, it is asked first; what is not the fleet's is not forgotten here.
+            card, application = self._there(request.name)
+            request.name = str(names.ApplicationName(card, application))
+            await self._hand(card, "DeleteApplication", request)
+            placed = self._cell.store.placed().get(application)
+            if request.withdraw or placed is None or placed.card not in {"", card}:
+                return application_pb2.DeleteApplicationResponse()
         try:
-            await self._cell.remove(self._placed(request.name).name)
+            await self._cell.remove(application)
         except Refusal as refused:
             if refused.because is not Because.NOT_FOUND or not request.allow_missing:
                 raise
@@ -155,10 +168,10 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
     ) -> application_pb2.UpdateApplicationResponse:
         """Change an application on its card."""
         require(context, Role.OPERATOR)
-        placed = self._there(request.application.name)
-        request.application.name = str(names.ApplicationName(placed.card, placed.name))
+        card, application = self._there(request.application.name)
+        request.application.name = str(names.ApplicationName(card, application))
         answer: application_pb2.UpdateApplicationResponse = await self._hand(
-            placed.card, "UpdateApplication", request
+            card, "UpdateApplication", request
         )
         return answer
 
@@ -167,11 +180,9 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
     ) -> application_pb2.StartApplicationResponse:
         """Start an application on its card."""
         require(context, Role.OPERATOR)
-        placed = self._there(request.name)
-        request.name = str(names.ApplicationName(placed.card, placed.name))
-        answer: application_pb2.StartApplicationResponse = await self._hand(
-            placed.card, "StartApplication", request
-        )
+        card, application = self._there(request.name)
+        request.name = str(names.ApplicationName(card, application))
+        answer: application_pb2.StartApplicationResponse = await self._hand(card, "StartApplication", request)
         return answer
 
     async def StopApplication(
@@ -179,17 +190,24 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
     ) -> application_pb2.StopApplicationResponse:
         """Stop an application on its card."""
         require(context, Role.OPERATOR)
-        placed = self._there(request.name)
-        request.name = str(names.ApplicationName(placed.card, placed.name))
-        answer: application_pb2.StopApplicationResponse = await self._hand(
-            placed.card, "StopApplication", request
-        )
+        card, application = self._there(request.name)
+        request.name = str(names.ApplicationName(card, application))
+        answer: application_pb2.StopApplicationResponse = await self._hand(card, "StopApplication", request)
         return answer
 
-    async def _listed(self, card: str) -> application_pb2.ListApplicationsResponse:
+    async def _listed(self, card: str, placed: Collection[Placed]) -> list[application_pb2.Application]:
+        """Return what is on a card, or what was known to be there where it does not answer."""
         asked = application_pb2.ListApplicationsRequest(parent=names.card_name(card))
-        page: application_pb2.ListApplicationsResponse = await self._hand(card, "ListApplications", asked)
-        return page
+        found: list[application_pb2.Application] = []
+        try:
+            while True:
+                page = await self._hand(card, "ListApplications", asked)
+                found += page.applications
+                asked.page_token = page.next_page_token
+                if not asked.page_token or len(found) > APPLICATIONS_MAX:
+                    return found
+        except TidegateError:
+            return [_given(one) for one in placed if one.card == card]
 
     async def _hand(self, card: str, method: str, request: Message) -> Any:  # noqa: ANN401 - the method's answer
         """Ask a card's device the same, and return what it answers."""
@@ -198,21 +216,23 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
         with line.answers():
             return await getattr(stub, method)(request)
 
-    def _there(self, name: str) -> Placed:
-        placed = self._placed(name)
-        if not placed.card:
-            raise refusal(Because.NOT_NOW, f"'{placed.name}' is on no card yet; ask again in a while")
-        return placed
+    def _there(self, name: str) -> tuple[str, str]:
+        """Return the card and the application that a name means, once it is on one."""
+        card, application = self._named(name)
+        if not card:
+            raise refusal(Because.NOT_NOW, f"'{application}' is on no card yet; ask again in a while")
+        return card, application
 
-    def _placed(self, name: str) -> Placed:
-        """Return the application that a name means; with `cards/-` on whichever card."""
+    def _named(self, name: str) -> tuple[str, str]:
+        """Return the card and the application that a name means; with `cards/-` whichever card has it."""
         application = name.removeprefix(f"{ANY}/applications/")
         if application == name:
-            application = names.application_of(name).application
+            named = names.application_of(name)
+            return named.card, named.application
         found = self._cell.store.placed().get(application)
         if found is None:
             raise refusal(Because.NOT_FOUND, f"the fleet has no application '{application}'")
-        return found
+        return found.card, application
 
 
 def served(cell: Cell, cards: Mapping[str, WireCard]) -> tuple[Served, Served]:
@@ -239,11 +259,16 @@ def _meant(cards: Mapping[str, WireCard], name: str) -> WireCard:
 
 
 def _given(placed: Placed) -> application_pb2.Application:
-    """Return an application that was given to the fleet and is on no card yet."""
+    """Return an application as the fleet knows it: on no card yet, or on one that does not answer."""
+    unheard, on_none = (
+        application_pb2.APPLICATION_STATE_UNSPECIFIED,
+        application_pb2.APPLICATION_STATE_STOPPED,
+    )
+    card = names.card_name(placed.card) if placed.card else ANY
     return application_pb2.Application(
-        name=f"{ANY}/applications/{placed.name}",
+        name=f"{card}/applications/{placed.name}",
         spec=spec_message(placed.spec),
         status=application_pb2.ApplicationStatus(
-            state=application_pb2.APPLICATION_STATE_STOPPED, epoch=placed.epoch
+            state=unheard if placed.card else on_none, epoch=placed.epoch
         ),
     )

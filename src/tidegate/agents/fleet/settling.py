@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tidegate.agents.fleet.columns import amounts_of
 from tidegate.agents.fleet.records import Event, Placed
-from tidegate.model.application import ApplicationState
+from tidegate.model.application import Amounts, ApplicationState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Moving
+    from tidegate.model.application import ApplicationSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +33,12 @@ def settled(
     moving: Mapping[str, Moving],
     *,
     whole: bool,
+    looked_seconds: float,
     now_seconds: float,
 ) -> Settled:
     """Compare; ``cards`` are those that have answered just now, ``whole`` whether those are all.
+
+    ``looked_seconds`` is when they were asked: who came to its card since can't have been seen there.
 
     An application is where its highest epoch serves. One that nobody told the fleet of is taken over. One
     that its card, asked just now, no longer knows is forgotten if a person had put it there. If it was given
@@ -50,6 +55,8 @@ def settled(
                 continue  # what has moved on, and not yet heard so
             events.append(Event(time_seconds=now_seconds, about=name, sentence=_told(known, card)))
             changed.append(_taken_over(known, one, card, now_seconds))
+        elif (terms := _terms(one.spec, known.spec.amounts)) != known.spec:
+            changed.append(replace(known, spec=terms))  # changed on its card
     answered = {card.name for card in cards}
     lost = [
         one
@@ -57,6 +64,7 @@ def settled(
         if name not in found
         and name not in moving
         and one.card in answered
+        and one.since_seconds < looked_seconds
         and not _anywhere(cards, name)
         and (whole or not one.wanted)
     ]
@@ -75,6 +83,18 @@ def settled(
         for one in lost
     ]
     return Settled(placed=tuple(changed), gone=gone, events=tuple(events))
+
+
+def arrived(cards: Sequence[CardSeen], moving: Mapping[str, Moving]) -> tuple[str, ...]:
+    """Return applications that serve where they were moved to, whatever the card they left says."""
+    return tuple(
+        one.name
+        for card in cards
+        for one in card.applications
+        if one.name in moving
+        and (moving[one.name].card_to, moving[one.name].epoch) == (card.name, one.epoch)
+        and one.state is ApplicationState.RUNNING
+    )
 
 
 def twice(cards: Sequence[CardSeen]) -> Collection[str]:
@@ -108,7 +128,7 @@ def _taken_over(known: Placed | None, one: ApplicationSeen, card: str, now_secon
             card=card,
             epoch=one.epoch,
             epoch_asked=one.epoch,
-            spec=one.spec,
+            spec=_terms(one.spec, one.spec.amounts),
             since_seconds=now_seconds,
         )
     asked = max(known.epoch_asked, one.epoch)
@@ -118,9 +138,22 @@ def _taken_over(known: Placed | None, one: ApplicationSeen, card: str, now_secon
         asked="",
         epoch=one.epoch,
         epoch_asked=asked,
-        spec=one.spec,
+        spec=_terms(one.spec, known.spec.amounts),
         since_seconds=now_seconds,
     )
+
+
+def _terms(spec: ApplicationSpec, asked: Amounts) -> ApplicationSpec:
+    """Return what was agreed on, with what was asked for at first: a card tells what is held now instead.
+
+    The budget is the fleet's own.
+    """
+    least, most = spec.floor.known(), spec.ceiling.known()
+    kept = {
+        name: max(least.get(name, 0.0), min(amount, most.get(name, amount)))
+        for name, amount in asked.known().items()
+    }
+    return replace(spec, amounts=amounts_of(kept), budget=Amounts())
 
 
 def _told(known: Placed | None, card: str) -> str:

@@ -126,8 +126,7 @@ class Store:
             _put(connection, _placed, {one.name: one for one in placed})
             _put(connection, _moving, {one.application: one for one in moving})
             for table, names in ((_placed, forgotten), (_moving, ended)):
-                if names:
-                    connection.execute(table.delete().where(table.c.name.in_(names)))
+                _remove(connection, table, names)
             if events:
                 rows = [{"record": msgspec.msgpack.encode(event)} for event in events]
                 connection.execute(_events.insert(), rows)
@@ -154,6 +153,13 @@ class Store:
 def _put(connection: sa.Connection, table: sa.Table, records: dict[str, Any]) -> None:
     if not records:
         return
-    connection.execute(table.delete().where(table.c.name.in_(list(records))))
+    _remove(connection, table, list(records))
     rows = [{"name": name, "record": msgspec.msgpack.encode(one)} for name, one in records.items()]
     connection.execute(table.insert(), rows)
+
+
+def _remove(connection: sa.Connection, table: sa.Table, names: Sequence[str]) -> None:
+    """Remove rows one by one: a single statement may have no more than 32766 names."""
+    if names:
+        statement = table.delete().where(table.c.name == sa.bindparam("gone"))
+        connection.execute(statement, [{"gone": name} for name in names])

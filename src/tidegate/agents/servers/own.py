@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.agents.agent.agent import MOVED_RATIO
+from tidegate.agents.servers.servers import NANOSECONDS, STALE_STEPS
 from tidegate.model.application import Amounts, ApplicationState
 from tidegate.model.outcome import Outcome, Phase
-from tidegate.model.refusals import Refusal
+from tidegate.model.refusals import Because, Refusal
 from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, Roster
 from tidegate.wire.frames import Greeting, Sample, ServerRoster, server_snapshot
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tidegate.agents.device.records import Application
+    from tidegate.agents.device.records import Adjustment, Application
     from tidegate.agents.device.samples import Sample as Seen
     from tidegate.agents.device.services.device import Device
     from tidegate.agents.servers.servers import Servers
@@ -80,6 +82,11 @@ class OwnApplications:
         return self._frame([one.spec.ceiling.over(allocatable) for one in self._applications], math.nan)
 
     @property
+    def reserved(self) -> NDArray[np.float32]:
+        """What is kept for each (resources, applications), as of the last sample; NaN where nothing is."""
+        return self._frame([one.held.over(one.amounts) for one in self._applications], math.nan)
+
+    @property
     def allocatable(self) -> NDArray[np.float64]:
         """What may be granted on the card (resources,), base units; infinite where unknown."""
         known = self.device.card.room.allocatable.known()
@@ -101,7 +108,7 @@ class OwnApplications:
                 version=version,
                 roster=roster_of(running, self.resources),
                 settable=np.ones((len(self.resources), len(running)), dtype=np.bool_)
-                & _holds(running, self.resources),
+                & _may_be_sized(running, self.resources),
             )
             self._ids = dict(zip(self._who.roster.ids.tolist(), (one.name for one in running), strict=True))
             self.servers.roster(self.name, self._who)
@@ -131,7 +138,10 @@ class OwnApplications:
         return done
 
     def _sample(self, running: Sequence[Application], latest: Sequence[Seen], allocatable: Amounts) -> Sample:
+        now = self.device.card.now()
+        fresh = np.array([_is_fresh(one, now, self.step_seconds) for one in latest], dtype=np.bool_)
         used = self._frame([one.used for one in latest], math.nan)
+        used[:, ~fresh] = np.nan
         most = [_smaller(one.spec.budget, one.spec.ceiling).over(allocatable) for one in running]
         capacity = self._frame(most, math.nan)
         held = self._frame([one.held.over(one.amounts) for one in running], math.nan)
@@ -140,11 +150,11 @@ class OwnApplications:
         with np.errstate(invalid="ignore"):
             pressed = used >= PRESSED_RATIO * grant
         if Resource.CPU in self.resources:
-            pressed[self.resources.index(Resource.CPU)] |= np.array(throttled) > THROTTLED_RATIO
+            pressed[self.resources.index(Resource.CPU)] |= (np.array(throttled) > THROTTLED_RATIO) & fresh
         return Sample(
             number=self._number,
             roster_version=0 if self._who is None else self._who.version,
-            time_nanoseconds=self.device.card.now(),
+            time_nanoseconds=now,
             used=used,
             capacity=capacity,
             grant=grant,
@@ -166,7 +176,8 @@ class OwnApplications:
             amount = float(orders.amount_to[row])
             wanted = Amounts(**{what: amount if what in _RATIOS else round(amount)})  # type: ignore[arg-type]
             try:
-                said = await self.device.do(partial(self.device.sizing.adjust, name, wanted))
+                decided_on = float(orders.amount_from[row])
+                said = await self.device.do(partial(self._adjusted, name, wanted, what, decided_on))
             except Refusal:
                 continue
             phases[row] = said.phase
@@ -179,6 +190,22 @@ class OwnApplications:
             amount_read_back=found,
         )
         return ServerOutcomes(number=orders.number, outcome=outcome)
+
+    def _adjusted(self, name: str, wanted: Amounts, what: str, decided_on: float) -> Adjustment:
+        """Size an application, unless somebody has since this was decided.
+
+        Raises:
+            Refusal: it holds something else now, for a time or for good; or the card refuses.
+
+        """
+        card = self.device.card
+        with card.alone(name):
+            now = card.application(name)
+            held = _or(getattr(now.held.over(now.amounts), what), math.nan)
+            moved = math.isfinite(decided_on) and abs(held - decided_on) > MOVED_RATIO * abs(decided_on)
+            if moved or what in now.temporary:
+                raise Refusal(Because.STALE, f"application {name} was sized since; decide again")
+            return self.device.sizing.adjust(name, wanted)
 
 
 _RATIOS: Final = frozenset({"cpu_cores", "gpu_fraction"})
@@ -203,9 +230,18 @@ def identifier_of(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def _holds(running: Sequence[Application], resources: Sequence[Resource]) -> NDArray[np.bool_]:
-    """Return what each was given an amount of: where none was agreed there is no limit to move."""
-    rows = [[getattr(one.amounts, FIELDS[each]) is not None for one in running] for each in resources]
+def _may_be_sized(running: Sequence[Application], resources: Sequence[Resource]) -> NDArray[np.bool_]:
+    """Return what each was given an amount of, but for a time: that stands until it is over.
+
+    Where no amount was agreed there is no limit to move.
+    """
+    rows = [
+        [
+            getattr(one.amounts, FIELDS[each]) is not None and FIELDS[each] not in one.temporary
+            for one in running
+        ]
+        for each in resources
+    ]
     return np.array(rows, dtype=np.bool_).reshape(len(resources), len(running))
 
 
@@ -218,10 +254,18 @@ def _smaller(one: Amounts, other: Amounts) -> Amounts:
 def _same(one: Sequence[Application], other: Sequence[Application]) -> bool:
     """Return whether the same applications are there on the same terms; what they hold may differ."""
     return len(one) == len(other) and all(
-        (mine.name, mine.epoch, mine.spec, mine.amounts.known().keys())
-        == (its.name, its.epoch, its.spec, its.amounts.known().keys())
-        for mine, its in zip(one, other, strict=True)
+        _terms(mine) == _terms(its) for mine, its in zip(one, other, strict=True)
     )
+
+
+def _terms(one: Application) -> tuple[object, ...]:
+    return one.name, one.epoch, one.spec, one.amounts.known().keys(), one.temporary.keys()
+
+
+def _is_fresh(seen: Seen, now_nanoseconds: int, step_seconds: float) -> bool:
+    """Return whether a sample says how an application is now: the next one of its rate is not overdue."""
+    most = STALE_STEPS * max(step_seconds, seen.seconds)
+    return now_nanoseconds - seen.time_nanoseconds <= most * NANOSECONDS
 
 
 def _or(amount: float | None, unknown: float) -> float:

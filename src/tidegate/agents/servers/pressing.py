@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tidegate.agents.servers.expecting import AHEAD_SECONDS, Expecting
+from tidegate.agents.servers.own import identifier_of
 from tidegate.model.roster import NO_CARD, SHARES, Roster, one_unbounded_server
 from tidegate.model.snapshot import Snapshot
 
@@ -39,7 +40,7 @@ class Pressing:
 
     resources: tuple[Resource, ...]
     _expecting: Expecting = field(init=False)
-    _roster: tuple[tuple[str, ...], Roster] | None = None
+    _roster: Roster | None = None
 
     def __post_init__(self) -> None:
         """Forecast sums apart from the applications."""
@@ -54,11 +55,19 @@ class Pressing:
         self._expecting.show(self._summed(snapshot, names, member))
 
     def scores(
-        self, snapshot: Snapshot, servers: Sequence[str], allocatable: NDArray[np.float64]
+        self,
+        snapshot: Snapshot,
+        servers: Sequence[str],
+        allocatable: NDArray[np.float64],
+        reserved: NDArray[np.float32],
     ) -> tuple[Pressure, ...]:
-        """Return the score of each server, as of what was shown; ``allocatable`` is (resources,)."""
+        """Return the score of each server, as of what was shown; ``allocatable`` is (resources,).
+
+        ``reserved`` (resources, applications) is what is kept for each, NaN where nothing is: such a one
+        takes from the others what it uses.
+        """
         names = tuple(sorted(set(servers) - {""}))
-        held = np.nan_to_num(snapshot.held)
+        held = np.where(np.isnan(reserved), np.nan_to_num(snapshot.used), reserved)
         found = []
         for name in names:
             others = np.array([server != name for server in servers])
@@ -103,17 +112,20 @@ class Pressing:
         )
 
     def _roster_of(self, names: tuple[str, ...], roster: Roster, member: NDArray[np.float32]) -> Roster:
-        """One row per server, with its applications' strictest rate; the same object while names are."""
-        if self._roster is not None and self._roster[0] == names:
-            return self._roster[1]
-        rates = np.where(member > 0, roster.violation_rate[:, None], np.inf).min(axis=0)
-        made = Roster(
-            ids=np.arange(len(names), dtype=np.int64),
+        """One row per server, with its applications' strictest rate; the same object while both are the same.
+
+        Numbers are those of the names: rows follow a server where others come or go.
+        """
+        rates = np.where(member > 0, roster.violation_rate[:, None], np.inf).min(axis=0).astype(np.float32)
+        known = self._roster
+        if known is not None and known.names == names and np.array_equal(known.violation_rate, rates):
+            return known
+        self._roster = Roster(
+            ids=np.array([identifier_of(name) for name in names], dtype=np.int64),
             names=names,
-            violation_rate=rates.astype(np.float32),
+            violation_rate=rates,
             priority=np.ones(len(names), dtype=np.uint8),
             floor=np.zeros((len(self.resources), len(names)), dtype=np.float32),
             offloadable_ratio=np.zeros((len(self.resources), len(names)), dtype=np.float32),
         )
-        self._roster = names, made
-        return made
+        return self._roster

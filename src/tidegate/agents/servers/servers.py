@@ -132,6 +132,14 @@ class Servers:
                 field="hello.epoch",
                 limit=self._epoch,
             )
+        if greeting.step_seconds > STALE_STEPS * self._step_seconds:
+            raise Refusal(
+                Because.INVALID,
+                f"server '{greeting.server}' samples every {greeting.step_seconds:g} s, card '{self._card}' "
+                f"decides every {self._step_seconds} s; start its agent with --step {self._step_seconds}s",
+                field="hello.step_nanoseconds",
+                limit=STALE_STEPS * self._step_seconds,
+            )
         now = self._now()
         self._servers[greeting.server] = _Server(greeting=greeting, heard_nanoseconds=now)
         self._unanswered(greeting.server)
@@ -197,7 +205,11 @@ class Servers:
     def is_lost(self, server: str) -> bool:
         """Return whether a server was not heard for `LOST_SECONDS`, or never."""
         known = self._servers.get(server)
-        return known is None or self._now() - known.heard_nanoseconds > LOST_SECONDS * NANOSECONDS
+        if known is None:
+            return True
+        now = self._now()
+        known.heard_nanoseconds = min(known.heard_nanoseconds, now)  # where the clock was put back
+        return now - known.heard_nanoseconds > LOST_SECONDS * NANOSECONDS
 
     def is_complete(self, *, besides: str = "") -> bool:
         """Return whether every server that is heard has sent a sample since the last read, but one."""
@@ -234,7 +246,7 @@ class Servers:
         samples = {name: one.sample for name, one in self._servers.items() if one.sample is not None}
         for one in self._servers.values():
             one.read = one.sample
-        fresh = [name for name in samples if now - self._servers[name].arrived_nanoseconds <= limit]
+        fresh = [name for name in samples if 0 <= now - self._servers[name].arrived_nanoseconds <= limit]
         return joining.snapshot(
             all_of,
             samples,

@@ -40,9 +40,14 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
         card: str,
         now_nanoseconds: Callable[[], int],
         arrived: Callable[[], None] = lambda: None,
+        decides: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Serve one card's servers; ``arrived`` is called after each sample."""
+        """Serve one card's servers; ``arrived`` is called after each sample.
+
+        While nobody ``decides`` no sign of life is given: agents then fall back as if it were lost.
+        """
         self._servers, self._card, self._now, self._arrived = servers, card, now_nanoseconds, arrived
+        self._decides = decides
         self._streams: dict[str, asyncio.Event] = {}
         """By server: set where orders wait."""
 
@@ -70,10 +75,14 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
                     return
                 called.clear()
                 said = False
-                while (orders := self._servers.next_orders(greeting.server)) is not None:
+                # What waits is for the newest stream only, which may have come while this one waited or sent.
+                while (
+                    self._streams.get(greeting.server) is called
+                    and (orders := self._servers.next_orders(greeting.server)) is not None
+                ):
                     said = True
                     yield _Response(orders=orders_message(orders))
-                if not said:
+                if not said and self._decides() and self._streams.get(greeting.server) is called:
                     yield _Response(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=self._now()))
             raise Refusal(
                 Because.STALE,
@@ -99,6 +108,12 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
             raise Refusal(Because.NOT_NOW, "the first message must be a hello", field="hello")
         greeting = greeting_record(first.hello)
         require(context, Role.AGENT, name=greeting.server)
+        if greeting.server == self._card:
+            raise Refusal(
+                Because.NOT_ALLOWED,
+                f"'{self._card}' is this card, which speaks for itself; give the server a name of its own",
+                field="hello.server",
+            )
         return greeting
 
     async def _hear(

@@ -55,7 +55,7 @@ def summed(amounts: NDArray[np.floating], card: NDArray[np.int32], cards: int) -
 def _with_the_rest(
     fleet: CardFleet, held: NDArray[np.float32], need: NDArray[np.float32], card: NDArray[np.int32]
 ) -> NDArray[np.float32]:
-    """Add what is left on each card, by what each needs and up to its ceiling; no end where a card has none."""
+    """Add what is left on each card, by need and up to its ceiling; or no end, where a card has none."""
     count = len(fleet.cards)
     endless = np.isinf(fleet.allocatable)
     left = np.maximum(fleet.allocatable - summed(held, card, count), 0) * (1 - KEPT_RATIO)

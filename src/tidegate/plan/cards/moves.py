@@ -70,23 +70,25 @@ def weights(fleet: CardFleet) -> NDArray[np.float64]:
     return found
 
 
-def gains(at: Standing) -> NDArray[np.float64]:
+def gains(at: Standing, rows: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
     """Return what each would gain by being on each card: (applications, cards), weighted lateness.
 
     That of the card it leaves and of the one it goes to count for all who are there, its own way to them for
-    itself alone. To be where one is gains nothing. Who is nowhere is late all the time.
+    itself alone. To be where one is gains nothing. Who is nowhere is late all the time. ``rows`` says of
+    which applications; of all without it.
     """
-    fleet, mine = at.fleet, weights(at.fleet)
-    need = fleet.need.astype(np.float64)
-    here = np.maximum(at.card, 0)
-    nowhere = at.card == NOWHERE
+    fleet = at.fleet
+    rows = np.arange(at.card.size) if rows is None else rows
+    mine, need = weights(fleet)[rows], fleet.need[:, rows].astype(np.float64)
+    late, nowhere = fleet.lateness[rows], at.card[rows] == NOWHERE
+    here = np.maximum(at.card[rows], 0)
     now = at.weight * lateness_of(load_of(at.asked, fleet.allocatable))
     without = lateness_of(load_of(np.maximum(at.asked[:, here] - need, 0), fleet.allocatable[:, here]))
     left = now[here] - np.maximum(at.weight[here] - mine, 0) * without
     joined = load_of(at.asked[:, None, :] + need[:, :, None], fleet.allocatable[:, None, :])
     taken = (at.weight + mine[:, None]) * lateness_of(joined) - now
-    way = mine[:, None] * (fleet.lateness[np.arange(here.size), here][:, None] - fleet.lateness)
-    found = np.where(nowhere[:, None], mine[:, None] * (1 - fleet.lateness), left[:, None] + way) - taken
+    way = mine[:, None] * (late[np.arange(here.size), here][:, None] - late)
+    found = np.where(nowhere[:, None], mine[:, None] * (1 - late), left[:, None] + way) - taken
     found[np.flatnonzero(~nowhere), here[~nowhere]] = 0
     return found
 

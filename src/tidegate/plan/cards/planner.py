@@ -31,6 +31,7 @@ GAIN_MIN: Final = 0.01
 DWELL_SECONDS: Final = 120.0
 """Who has just moved stays so long, or two cards would play ball."""
 NO_CARD: Final = "no card takes applications now; put one into service"
+REFUSED: Final = "each card with room said no to it lately; it is asked again in a while, or add a card"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class CardPlanner:
         weight = moves_of.weights(fleet)[:, None]
         movable = (at.card == fleet.card) & (fleet.card != NOWHERE) & fleet.heard[np.maximum(fleet.card, 0)]
         movable &= fleet.settled_seconds >= self.dwell_seconds
-        open_to = fleet.takes_new & fleet.heard & ~fleet.must_leave
+        open_to = _open(fleet)
         while len(made) < self.moves_max:
             gain = np.where(movable[:, None] & open_to, moves_of.gains(at), 0)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -102,22 +103,31 @@ def _evacuated(at: Standing) -> tuple[list[Move], list[Unplaced]]:
 def _must(fleet: CardFleet) -> NDArray[np.bool_]:
     """Return who must leave and can: (applications,)."""
     here = np.maximum(fleet.card, 0)
-    return (fleet.card != NOWHERE) & fleet.must_leave[here] & fleet.heard[here]
+    leaves = (fleet.card != NOWHERE) & fleet.must_leave[here] & fleet.heard[here]
+    return leaves & ~np.isneginf(fleet.settled_seconds)
+
+
+def _open(fleet: CardFleet) -> NDArray[np.bool_]:
+    """Return which card would take whom in: (applications, cards)."""
+    cards = fleet.takes_new & fleet.heard & ~fleet.must_leave
+    everyone = np.broadcast_to(cards, (len(fleet.applications), cards.size))
+    return everyone if fleet.refused is None else everyone & ~fleet.refused
 
 
 def _best(at: Standing, application: int) -> int:
     """Return the card on which one application would gain most among those it fits on; or `NOWHERE`."""
     fleet = at.fleet
-    fits = fleet.takes_new & fleet.heard & ~fleet.must_leave & (_joined(at, application) <= 1)
+    fits = _open(fleet)[application] & (_joined(at, application) <= 1)
     if not fits.any():
         return NOWHERE
-    return int(np.where(fits, moves_of.gains(at)[application], -np.inf).argmax())
+    gain = moves_of.gains(at, np.array([application]))[0]
+    return int(np.where(fits, gain, -np.inf).argmax())
 
 
 def _joined(at: Standing, application: int) -> NDArray[np.float64]:
-    """Return the load of each card (cards,) if one application more were there."""
+    """Return the load of each card (cards,) if one application more were there, in what that needs."""
     need = at.fleet.need[:, application].astype(np.float64)[:, None]
-    return load_of(at.asked + need, at.fleet.allocatable)
+    return load_of(np.where(need > 0, at.asked + need, 0), at.fleet.allocatable)
 
 
 def _move(
@@ -154,10 +164,13 @@ def _lacking(at: Standing, application: int) -> str:
     open_to = np.flatnonzero(fleet.takes_new & fleet.heard & ~fleet.must_leave)
     if open_to.size == 0:
         return NO_CARD
-    nearest = int(open_to[_joined(at, application)[open_to].argmin()])
+    load = _joined(at, application)[open_to]
+    if load.min() <= 1:
+        return REFUSED
+    nearest = int(open_to[load.argmin()])
     need = fleet.need[:, application].astype(np.float64)
     short = at.asked[:, nearest] + need - fleet.allocatable[:, nearest]
-    row = int(np.argmax(short / np.maximum(need, 1e-9)))
+    row = int(np.argmax(np.where(need > 0, short, -np.inf) / np.where(need > 0, need, 1)))
     lacking = f"{short[row]:.4g} {fleet.resources[row].unit} of {fleet.resources[row].label}"
     return (
         f"no card has room: {fleet.cards[nearest]}, the nearest to it, lacks {lacking}; "

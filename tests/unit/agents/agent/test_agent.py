@@ -157,3 +157,16 @@ def test_an_agent_that_never_heard_a_device_waits_before_it_decides(card):
         card.time.seconds += 1
         agent.step()
     assert server.submitted != []
+
+
+def test_a_clock_that_is_put_back_does_not_keep_an_agent_led(card):
+    card.add("one", 1)
+    card.turn(3)
+    card.wires["one"].cut = True
+    card.time.seconds -= 3600
+    card.turn(int(SILENT_SECONDS))
+    assert card.wires["one"].agent.standing is Standing.LED
+    card.turn(2)
+    assert card.wires["one"].agent.standing is Standing.HOLDING
+    card.turn(int(ALONE_SECONDS))
+    assert card.wires["one"].agent.standing is Standing.ALONE

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.unit.agents.device.conftest import SPEC
 from tidegate.agents.device.deciding import Deciding, Sizes
@@ -74,11 +75,11 @@ def test_what_is_ordered_for_its_own_applications_is_done_before_their_next_samp
     assert ticks(tmp_path) == 3
 
 
-def test_what_can_t_be_written_down_is_not_done(stage, tmp_path, monkeypatch, capsys):
+def test_what_can_t_be_written_down_is_not_done(stage, tmp_path, monkeypatch):
     def full(_tick):
         raise TidegateError("the disk is full")
 
-    with deciding_on(stage, tmp_path) as deciding:
+    with capture_logs() as told, deciding_on(stage, tmp_path) as deciding:
         turn(stage, deciding, times=1)
         with monkeypatch.context() as patched:
             patched.setattr(deciding.journal, "append", full)
@@ -89,7 +90,7 @@ def test_what_can_t_be_written_down_is_not_done(stage, tmp_path, monkeypatch, ca
         carried_out(deciding)
     assert stage.held().cpu_cores > 1.2
     assert ticks(tmp_path) == 3
-    assert "the disk is full" in capsys.readouterr().out
+    assert "the disk is full" in {str(one["exc_info"]) for one in told if "exc_info" in one}
 
 
 def test_a_second_start_goes_on_from_the_journal(stage, tmp_path):

@@ -9,11 +9,11 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tidegate.agents.fleet.cell import Cell
-from tidegate.agents.fleet.over_wire import WireCard
+from tidegate.agents.fleet.over_wire import WireCard, _card_seen
 from tidegate.agents.fleet.service import ANY, served
 from tidegate.agents.fleet.store import Store
 from tidegate.drivers.local.clock import SystemClock
-from tidegate.model.refusals import Because
+from tidegate.model.refusals import Because, Refusal
 from tidegate.plan.cards import CardPlanner
 from tidegate.wire.card.v1 import amounts_pb2, application_pb2, card_pb2
 from tidegate.wire.dialing import dialled
@@ -180,5 +180,123 @@ def test_a_card_that_does_not_answer_is_listed_as_such(fleet):
             assert phases["cards/card-a"] == card_pb2.CARD_PHASE_READY
             assert phases["cards/card-b"] == card_pb2.CARD_PHASE_UNREACHABLE
             assert "nobody answers" in (await made.turn()).silent["card-b"]
+
+    asyncio.run(scenario())
+
+
+def test_a_card_that_is_named_is_the_one_that_is_meant(fleet):
+    async def scenario():
+        async with fleet() as made:
+            await made.turn()
+            await made.api.create()  # by hand, on card-a; the manager has not looked since
+            here = application_pb2.GetApplicationRequest(name="cards/card-a/applications/web")
+            assert (await made.api.applications.GetApplication(here)).application.name == here.name
+            there = application_pb2.GetApplicationRequest(name="cards/card-b/applications/web")
+            await made.api.refused(Because.NOT_FOUND, made.api.applications.GetApplication, there, "card-b")
+            delete = application_pb2.DeleteApplicationRequest(name=there.name)
+            await made.turn()
+            await made.api.refused(Because.NOT_FOUND, made.api.applications.DeleteApplication, delete)
+            assert made.on("web") == ["card-a"]
+
+    asyncio.run(scenario())
+
+
+def test_deleting_keeps_its_conditions(fleet):
+    async def scenario():
+        async with fleet() as made:
+            await made.turn()
+            await made.api.create(parent=ANY)
+            await made.turn(lambda: len(made.on("web")) == 1)
+            call = made.api.applications.DeleteApplication
+            for condition in ({"etag": "0"}, {"epoch": 77}, {"withdraw": True}):
+                request = application_pb2.DeleteApplicationRequest(
+                    name=f"{ANY}/applications/web", **condition
+                )
+                with pytest.raises(Refusal), made.line.answers():
+                    await call(request)
+                assert len(made.on("web")) == 1, condition
+            (found,) = await made.list()
+            await call(application_pb2.DeleteApplicationRequest(name=found.name, etag=found.etag))
+            await made.turn()
+            assert made.on("web") == []
+            assert made.cell.store.placed() == {}
+
+    asyncio.run(scenario())
+
+
+def test_what_is_on_a_silent_card_is_listed_all_the_same(fleet):
+    async def scenario():
+        async with fleet() as made:
+            await made.turn()
+            await made.api.create()
+            await made.turn()
+            made.cell.cards["card-a"]._address = "unix:/nowhere/at/all.sock"
+            await made.cell.cards["card-a"].close()
+            (found,) = await made.list()
+            assert found.name == "cards/card-a/applications/web"
+            assert found.status.state == application_pb2.APPLICATION_STATE_UNSPECIFIED
+
+    asyncio.run(scenario())
+
+
+def test_pages_of_a_card_are_as_long_as_asked(fleet):
+    async def scenario():
+        async with fleet() as made:
+            for at in range(3):
+                spec = application_pb2.ApplicationSpec(command=["serve"], ports=[7000 + at])
+                await made.api.applications.CreateApplication(
+                    application_pb2.CreateApplicationRequest(
+                        parent="cards/card-a",
+                        application_id=f"app-{at}",
+                        application=application_pb2.Application(spec=spec),
+                    )
+                )
+            request = application_pb2.ListApplicationsRequest(parent="cards/card-a", page_size=2)
+            first = await made.api.applications.ListApplications(request)
+            request.page_token = first.next_page_token
+            second = await made.api.applications.ListApplications(request)
+            assert [len(first.applications), len(second.applications)] == [2, 1]
+            assert second.next_page_token == ""
+
+    asyncio.run(scenario())
+
+
+def test_a_line_dialled_anew_lets_calls_on_the_one_before_end(fleet):
+    async def scenario():
+        async with fleet() as made:
+            card = made.cell.cards["card-a"]
+            before = await card.line()
+            looking = asyncio.create_task(card.look())
+            await asyncio.sleep(0)
+            card._dialled_seconds = 0
+            after = await card.line()
+            assert after is not before
+            assert (await looking).name == "card-a"
+
+    asyncio.run(scenario())
+
+
+def test_an_application_that_does_not_start_does_not_empty_its_card(fleet):
+    async def scenario():
+        async with fleet() as made:
+            await made.turn()
+            seen = made.cell._seen["card-a"]
+            assert seen.degraded == ""
+            unwell = card_pb2.Card(
+                name="cards/card-a",
+                status=card_pb2.CardStatus(
+                    phase=card_pb2.CARD_PHASE_DEGRADED,
+                    conditions=[
+                        amounts_pb2.Condition(type="Ready", truth=amounts_pb2.TRUTH_TRUE),
+                        amounts_pb2.Condition(
+                            type="ResourceFitting", truth=amounts_pb2.TRUTH_FALSE, message="1 core over"
+                        ),
+                    ],
+                ),
+            )
+            assert _card_seen(unwell, "", ()).degraded == ""
+            unwell.status.conditions[0].truth = amounts_pb2.TRUTH_FALSE
+            unwell.status.conditions[0].message = "the store can't be written"
+            assert _card_seen(unwell, "", ()).degraded == "the store can't be written"
 
     asyncio.run(scenario())

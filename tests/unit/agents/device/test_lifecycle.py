@@ -246,3 +246,13 @@ def test_a_store_on_disk_is_opened_once_and_not_by_an_older_program(tmp_path):
             connection.exec_driver_sql("PRAGMA user_version=99")
     with pytest.raises(TidegateError, match="newer Tidegate"), stores.opened(tmp_path):
         pass
+
+
+def test_an_application_that_does_not_start_leaves_its_card_well(stage, clock, spec):
+    stage.lifecycle.create("web", spec)
+    stage.runtime.end("web")
+    stage.runtime.start = lambda *_, **__: (_ for _ in ()).throw(TidegateError("no such program"))
+    clock.advance(1)
+    stage.tending.tend()
+    assert "does not start" in stage.tending.unwell
+    assert stage.tending.trouble == ""

@@ -16,6 +16,7 @@ from tidegate.agents.servers.loop import device_loop
 from tidegate.agents.servers.own import OwnApplications, identifier_of
 from tidegate.agents.servers.servers import Servers
 from tidegate.model.application import Amounts, ApplicationState
+from tidegate.model.outcome import Phase
 from tidegate.model.resources import Resource
 
 RESOURCES = (Resource.CPU, Resource.MEMORY)
@@ -128,3 +129,43 @@ def test_the_next_minutes_are_expected_from_what_was_seen(fresh_stage):
     assert AHEAD_SECONDS > 6 * STEP_SECONDS
     assert np.isfinite(said).all()
     loop.close()
+
+
+def test_an_application_that_is_sampled_no_more_is_missing_not_idle(loop):
+    loop.stage.runtime.program("web").cpu_cores_wanted = 0.8
+    loop.turn(4)
+    loop.stage.runtime.usage = list  # tells of nobody
+    snapshot = loop.turn(4).snapshot
+    assert np.isnan(snapshot.used).all()
+    assert not snapshot.pressed.any()
+
+
+def test_an_amount_for_a_time_stands_until_it_is_over(loop):
+    loop.stage.runtime.program("web").cpu_cores_wanted = 0.3
+    loop.turn(70)
+    loop.stage.sizing.adjust("web", Amounts(cpu_cores=2.5), ttl_nanoseconds=60 * NANOSECONDS)
+    loop.turn(20)
+    assert loop.stage.held().cpu_cores == 2.5
+    assert "cpu_cores" in loop.stage.app().temporary
+    loop.stage.clock.advance(60)
+    loop.stage.tending.expire()
+    loop.turn(10)
+    assert loop.stage.held().cpu_cores < 1.0
+
+
+def test_what_was_sized_since_an_order_was_decided_is_left_alone(loop):
+    loop.stage.runtime.program("web").cpu_cores_wanted = 2.0
+    loop.turn(1)
+    ordered = False
+    for _ in range(80):
+        loop.stage.clock.advance(1)
+        loop.device.profiling.turn()
+        loop.own.sample()
+        if ordered := len(loop.loop.tick().actions) > 0:
+            break
+        asyncio.run(loop.own.carry_out())
+    assert ordered
+    loop.stage.sizing.adjust("web", Amounts(cpu_cores=2.75, memory_bytes=3 * 2**30))
+    asyncio.run(loop.own.carry_out())
+    assert loop.stage.held().cpu_cores == 2.75
+    assert loop.servers.collect().phase.tolist().count(Phase.REFUSED) > 0

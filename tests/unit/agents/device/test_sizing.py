@@ -183,6 +183,45 @@ def test_killed_in_the_middle_it_holds_what_was_asked_for(web):
         assert web.store.adjustments("web")[0].reason == IN_FLIGHT
         web.restart()
         assert web.held().cpu_cores == web.app().held.cpu_cores == 2.0
+        told = web.store.adjustments("web")[0]
+        assert (told.phase, told.applied.cpu_cores) == (Phase.APPLIED, 2.0)
+        assert web.card.settings.state_version == told.state_version
+
+
+def killed_in_a_change(web, wanted, request=None):
+    class Killed(BaseException):
+        pass
+
+    web.runtime.fail("adjust", Killed())
+    with pytest.raises(Killed):
+        web.sizing.adjust("web", wanted, request=request)
+
+
+def test_asked_again_after_a_kill_it_is_told_what_came_of_it(web):
+    request = Request(id="r", asked="two cores")
+    killed_in_a_change(web, Amounts(cpu_cores=2.0), request)
+    web.restart()
+    again = web.sizing.adjust("web", Amounts(cpu_cores=2.0), request=request)
+    assert again == web.store.adjustments("web")[0]
+    assert (again.phase, again.applied.cpu_cores) == (Phase.APPLIED, 2.0)
+
+
+def test_killed_before_the_first_limit_of_a_resource_it_is_set_at_the_next_start(stage, spec):
+    stage.lifecycle.create("web", replace(spec, amounts=Amounts(memory_bytes=GIB), floor=Amounts()))
+    killed_in_a_change(stage, Amounts(cpu_cores=2.0))
+    assert stage.held().cpu_cores is None
+    stage.restart()
+    assert stage.held().cpu_cores == stage.app().held.cpu_cores == 2.0
+    assert stage.store.adjustments("web")[0].phase is Phase.APPLIED
+
+
+def test_killed_in_a_change_that_the_kernel_does_not_take_it_is_not_wanted_for_ever(web):
+    killed_in_a_change(web, Amounts(memory_bytes=GIB // 4))
+    web.runtime.program("web").memory_bytes = GIB // 2
+    web.restart()
+    told = web.store.adjustments("web")[0]
+    assert (told.phase, told.applied.memory_bytes) == (Phase.PARTIAL, GIB)
+    assert web.app().amounts.memory_bytes == web.app().safe.memory_bytes == web.held().memory_bytes == GIB
 
 
 def test_a_stopped_one_holds_it_from_its_next_start(web):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tidegate.agents.fleet.cell import HELD_BACK_SECONDS, Cell
-from tidegate.agents.fleet.columns import LATENCY_USUAL_SECONDS, late, needed, way_seconds
 from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Ended, Link
 from tidegate.agents.fleet.store import Store
 from tidegate.model.application import Amounts, ApplicationSpec, ApplicationState, Sla
@@ -58,7 +57,8 @@ class MemoryCard:
         if self.refuses:
             raise refusal(Because.NO_ROOM, "cpu: 1 core is lacking")
         if epoch <= self.closed.get(name, -1):
-            raise refusal(Because.NOT_NOW, f"epoch {epoch} is past")
+            least = self.closed[name] + 1
+            raise refusal(Because.NOT_NOW, f"epoch {epoch} is past", field="epoch", limit=least)
         self.apps[name] = ApplicationSeen(
             name=name,
             epoch=epoch,
@@ -95,6 +95,8 @@ class MemoryCard:
     async def limit(self, name, budget):
         self.reachable()
         self.budgets[name] = budget
+        one = self.apps[name]
+        self.apps[name] = replace(one, spec=replace(one.spec, budget=budget))
 
 
 class World:
@@ -247,65 +249,6 @@ def test_nothing_is_given_up_while_its_card_is_silent(world):
     assert tick.moving == {}
 
 
-def test_started_while_a_card_is_silent_it_does_not_place_that_cards_applications_again(world):
-    world.turn()
-    world.cell.admit("app", spec())
-    world.turn()
-    (before,) = world.on().items()
-    world.cards[before[1]].silent = True
-    world.started()
-    world.turn(3)
-    with pytest.raises(TidegateError):
-        world.cell.admit("app", spec())
-    world.cards[before[1]].silent = False
-    world.turn(2)
-    assert world.on() == dict([before])
-
-
-def test_a_card_that_did_not_answer_is_asked_again_and_no_other(world, monkeypatch):
-    world.turn()
-    world.cell.admit("app", spec())
-    asked = []
-    whole = MemoryCard.create
-
-    async def mute(card, name, spec, *, epoch):
-        """Do it, and be gone before the answer."""
-        asked.append(card.name)
-        await whole(card, name, spec, epoch=epoch)
-        card.silent = True
-        raise refusal(Because.UNREACHABLE, f"{card.name} does not answer")
-
-    monkeypatch.setattr(MemoryCard, "create", mute)
-    world.turn()
-    world.started()
-    world.turn(3)
-    monkeypatch.undo()
-    assert len(asked) == 1
-    with pytest.raises(TidegateError, match="does not answer"):
-        asyncio.run(world.cell.remove("app"))
-    world.cards[asked[0]].silent = False
-    world.turn(2)
-    assert world.on() == {"app": asked[0]}
-    assert world.store.placed()["app"].card == asked[0]
-
-
-def test_what_a_person_moved_to_a_silent_card_is_not_placed_again(world):
-    world.turn()
-    world.cell.admit("app", spec())
-    world.turn()
-    ((name, source),) = world.on().items()
-    target = next(card for card in world.cards.values() if card.name != source)
-    one = world.cards[source].apps.pop(name)
-    world.cards[source].closed[name] = 1
-    target.apps[name] = replace(one, epoch=1)
-    target.silent = True
-    world.turn(3)
-    assert world.on() == {name: target.name}
-    target.silent = False
-    world.turn()
-    assert world.store.placed()[name].card == target.name
-
-
 def test_a_refused_move_holds_the_application_back(world):
     crowd(world)
     world.turn(3)
@@ -391,30 +334,6 @@ def test_a_bad_link_moves_an_application_away_and_back_after_its_dwell(world):
 def test_only_one_manager_has_a_store(world):
     with pytest.raises(InputError, match="in use"):
         Store(world.folder)
-
-
-def test_what_is_needed_is_what_its_latency_needs_if_that_is_more():
-    seen = ApplicationSeen(
-        name="x",
-        epoch=0,
-        state=ApplicationState.RUNNING,
-        spec=spec(),
-        used=Amounts(cpu_cores=1.0),
-        cpu_cores_for_sla=2.5,
-    )
-    assert needed(seen.spec, seen).cpu_cores == 2.5
-    assert needed(seen.spec, replace(seen, expected=Amounts(cpu_cores=3.0))).cpu_cores == 3.0
-    assert needed(seen.spec, replace(seen, cpu_cores_for_sla=None)).cpu_cores == pytest.approx(1.2)
-    assert needed(seen.spec, None).cpu_cores == 1.0
-
-
-def test_loss_makes_a_way_late_as_delay_does():
-    clean, lossy = Link(latency_seconds=0.01), Link(latency_seconds=0.01, loss_ratio=0.1)
-    assert way_seconds(clean) == 0.01
-    assert way_seconds(lossy) == pytest.approx(0.01 + 0.2 / 9)
-    card = CardSeen(name="a", address="", allocatable=Amounts(), links={"s": clean})
-    assert late(spec(server="s"), card) == pytest.approx(0.01 / LATENCY_USUAL_SECONDS)
-    assert late(spec(), card) == 0
 
 
 def test_moves_are_handed_over_where_that_is_possible(world):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,3 +170,21 @@ def test_a_loop_turns_on_its_servers_samples_and_each_step_where_there_are_none(
     turning.arrived()
     asyncio.run(runs(1))
     assert len(turned) == 2
+
+
+def test_a_server_that_samples_too_seldom_is_told_so(card):
+    card.add("one", 1)
+    greeting = replace(card.wires["one"].greeting, step_seconds=10.0)
+    with pytest.raises(Refusal, match="start its agent with --step 1s"):
+        card.servers.greet(greeting)
+
+
+def test_a_clock_that_is_put_back_makes_nobody_fresh_or_heard_for_ever(card):
+    card.add("one", 1)
+    card.turn(3)
+    card.time.seconds -= 3600
+    assert np.isnan(card.servers.read().used).all()
+    assert not card.servers.is_lost("one")
+    card.wires["one"].cut = True
+    card.turn(61)
+    assert card.servers.is_lost("one")

@@ -74,24 +74,6 @@ def runs(pid):
         return False
 
 
-def test_what_was_left_of_one_that_is_gone_goes_with_the_next_start(cards, tmp_path, monkeypatch):
-    runtime = cards()
-    for name in ("half", "whole", "stays"):
-        runtime.start(name, shell("sleep 60"), epoch=0, standby=False)
-    # Killed between ending the programs and removing what was theirs, of one in the midst of that.
-    monkeypatch.setattr(ProcessRuntime, "_forget", lambda _self, _name: None)
-    runtime.stop("half", grace_seconds=0.0)
-    runtime.stop("whole", grace_seconds=0.0)
-    monkeypatch.undo()
-    Path(runtime._groups.members_files("half")[0]).parent.rmdir()
-    runtime.close()
-    (tmp_path / "card/records/.half.json.new").write_text("{")
-    again = cards()
-    assert again._groups.everywhere() == {"stays"}
-    assert [file.name for file in (tmp_path / "card/records").iterdir()] == ["stays.json"]
-    assert [running.name for running in again.found()] == ["stays"]
-
-
 def test_a_quota_bites_and_a_larger_one_frees(cards):
     runtime = cards()
     runtime.start(

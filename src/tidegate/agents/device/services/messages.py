@@ -38,7 +38,7 @@ def card_message(device: Device) -> card_pb2.Card:
     card = device.card
     with card.lock:
         applications = list(card.applications.values())
-        settings, trouble = card.settings, device.tending.trouble
+        settings, trouble, unwell = card.settings, device.tending.trouble, device.tending.unwell
         over = overfull(card.room, applications)
         used: dict[str, float] = {}
         for one in applications:
@@ -62,6 +62,9 @@ def card_message(device: Device) -> card_pb2.Card:
             used=amounts_codec.to_message(amounts(used)),
             conditions=[
                 amounts_pb2.Condition(type="Ready", truth=FALSE if trouble else TRUE, message=trouble),
+                amounts_pb2.Condition(
+                    type="ApplicationsReady", truth=FALSE if unwell else TRUE, message=unwell
+                ),
                 amounts_pb2.Condition(type="ResourceFitting", truth=FALSE if over else TRUE, message=excess),
             ],
             architecture=device.architecture,

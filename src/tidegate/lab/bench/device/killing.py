@@ -12,15 +12,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tidegate.lab.bench.device.killing_changes import CUTS_OFF, PLAIN, Change, ask, drawn, port_of
-from tidegate.lab.bench.device.killing_looking import Expected, Sight, look, switches
+from tidegate.lab.bench.device.killing_looking import Expected, Sight, look
+from tidegate.lab.bench.device.killing_stores import ledger_of, switches
 from tidegate.lab.bench.device.killing_traffic import Client, serves
 from tidegate.lab.bench.device.killing_world import AGENT, CARDS, FLEET, World, made
 from tidegate.lab.bench.result import Row, row
@@ -34,6 +36,9 @@ POINTS: Final = 200
 APART_POINTS: Final = 4
 APART_SECONDS: Final = 30.0
 FULL_POINTS: Final = 6
+ORDERED_POINTS: Final = 3
+ORDERS_SECONDS_MAX: Final = 180.0
+"""A device orders once it has seen a server for a minute, and then about once a minute."""
 NAMES: Final = ("k0", "k1", "k2", "p0", "f0", "f1")
 """Of applications: given to a card, without hand-off, given to the fleet."""
 FIRST: Final = (("k0", "a"), ("k1", "b"), ("p0", "a"), ("f0", FLEET))
@@ -83,7 +88,9 @@ class Killing:
 
         """
         for name, card in FIRST:
-            await self._carried_out(Change(kind="create", application=name, card=card))
+            await self._carried_out(
+                Change(kind="create", application=name, card=card, request_id=self._request_id(name))
+            )
         faults = await self._settled(np.random.default_rng(self.seed), SETTLE_SECONDS_MAX)
         if faults:
             raise RuntimeError(f"nothing was killed yet, and already: {'; '.join(faults)}")
@@ -91,7 +98,7 @@ class Killing:
     async def killed(self, number: int) -> Point:
         """Kill somebody while something changes, and say whether all agree after."""
         random = np.random.default_rng((self.seed, number))
-        change = drawn(random, self.where, self.expected.runs, NAMES)
+        change = self._drawn(random)
         victims = _victims(random, change)
         within = MOMENTS.get(change.kind, 0.5)
         drawn_moment = random.random()
@@ -99,7 +106,7 @@ class Killing:
         after = random.uniform(0, SOON_SECONDS if drawn_moment < AT_ONCE_RATIO or switching else within)
         since = " after it switched" if switching else ""
         point = Point(number=number, what=f"{change}; killed {after:.3f} s{since}: {', '.join(victims)}")
-        began = monotonic()
+        began = perf_counter()
         asking = asyncio.create_task(self._carried_out(change))
         if switching:
             await self._until_switching(change, within)
@@ -118,6 +125,9 @@ class Killing:
         await self._ended(asking, change, point, random, seconds=SETTLE_SECONDS_MAX, began=began)
         return point
 
+    def _drawn(self, random: Generator) -> Change:
+        return drawn(random, self.where, self.expected.runs, NAMES, self.expected.epochs)
+
     async def _until_switching(self, change: Change, seconds: float) -> None:
         """Wait until an application that moves has stopped to serve on the one card."""
         for _ in range(round(seconds / SWITCHING_STEP_SECONDS)):
@@ -125,16 +135,45 @@ class Killing:
                 return
             await asyncio.sleep(SWITCHING_STEP_SECONDS)
 
+    async def ordered(self, number: int) -> Point:
+        """Kill the agent while it does as it was ordered, and say whether its ledger has what it set."""
+        random = np.random.default_rng((self.seed, 30_000 + number))
+        ledger = self.world.programs[AGENT].state / "limits.ledger"
+        before, began = ledger_of(ledger), perf_counter()
+        point = Point(number=number, what="orders")
+        for _ in range(round(ORDERS_SECONDS_MAX / SWITCHING_STEP_SECONDS)):
+            if ledger_of(ledger) != before:
+                break
+            await asyncio.sleep(SWITCHING_STEP_SECONDS)
+        if ledger_of(ledger) == before:
+            point.faults = (f"nothing was ordered within {ORDERS_SECONDS_MAX:g} s",)
+            return point
+        after = random.uniform(0, SOON_SECONDS / 4)
+        victims = [AGENT] if random.random() < 0.5 else [AGENT, CARDS[0]]
+        point.what += f"; killed {after:.3f} s after the ledger was written: {', '.join(victims)}"
+        await asyncio.sleep(after)
+        for name in victims:
+            self.world.kill(name)
+        sight = await look(self.world, self.expected)
+        limits = [fault for fault in sight.faults if "ledger" in fault]
+        for name in victims:
+            self.world.start(name)
+        nothing = Change(kind="nothing", answered=True, request_id="")
+        asking = asyncio.create_task(asyncio.sleep(0))
+        await self._ended(asking, nothing, point, random, seconds=SETTLE_SECONDS_MAX, began=began)
+        point.faults += tuple(limits)
+        return point
+
     async def apart(self, number: int, seconds: float) -> Point:
         """Cut a card off while something moves, and say whether all agree once it is back."""
         random = np.random.default_rng((self.seed, 10_000 + number))
-        change = drawn(random, self.where, self.expected.runs, NAMES)
+        change = self._drawn(random)
         card = str(random.choice(CARDS))
         after = random.uniform(0, MOMENTS.get(change.kind, 0.5))
         point = Point(
             number=number, what=f"{change}; card {card} cut off after {after:.3f} s for {seconds:g} s"
         )
-        began = monotonic()
+        began = perf_counter()
         asking = asyncio.create_task(self._carried_out(change))
         await asyncio.sleep(after)
         self.world.cut(card)
@@ -154,10 +193,10 @@ class Killing:
     async def full(self, number: int) -> Point:
         """Fill somebody's disk while something changes, and say whether all agree once there is room."""
         random = np.random.default_rng((self.seed, 20_000 + number))
-        change = drawn(random, self.where, self.expected.runs, NAMES)
+        change = self._drawn(random)
         victim = [*CARDS, FLEET, AGENT][number % 4]
         point = Point(number=number, what=f"{change}; disk of {victim} full")
-        began = monotonic()
+        began = perf_counter()
         self.world.fill(victim)
         asking = asyncio.create_task(self._carried_out(change))
         await asyncio.sleep(random.uniform(1, 6))
@@ -207,10 +246,10 @@ class Killing:
         faults += await self._settled(random, seconds)
         if change.kind == "drain":
             self.expected.drained = ""
-            back = Change(kind="resume", card=change.card)
+            back = Change(kind="resume", card=change.card, request_id=self._request_id(change.request_id))
             await ask(self.world, back, seconds=ANSWER_SECONDS_MAX)
             faults += [] if back.answered else [f"'{back}' was not answered"]
-        point.seconds, point.faults = monotonic() - began, tuple(faults)
+        point.seconds, point.faults = perf_counter() - began, tuple(faults)
         verdict = f"NOT CONSISTENT: {'; '.join(faults)}" if faults else "consistent"
         self.told(f"{point.number}: {point.what}: {verdict} ({point.seconds:.1f} s)")
         if faults:
@@ -239,12 +278,12 @@ class Killing:
 
     async def _settled(self, random: Generator, seconds: float) -> list[str]:
         """Look until all agree, or for so long; return what does not."""
-        deadline = monotonic() + seconds
+        deadline = perf_counter() + seconds
         never: list[str] = []
         while True:
             sight = await look(self.world, self.expected)
             never += [each for each in sight.never if each not in never]
-            if not sight.faults or monotonic() > deadline:
+            if not sight.faults or perf_counter() > deadline:
                 break
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
         self.where = sight.where
@@ -269,6 +308,9 @@ class Killing:
         self.expected.ports[name] = port
         hosts = [self.world.host(letter) for letter in CARDS]
         return self.expected.clients.setdefault(name, Client(application=name, hosts=hosts, port=port))
+
+    def _request_id(self, what: str) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.seed}/{what}"))
 
     def _adopt(self) -> None:
         """Go on after a point that failed: expect what is there, so that it fails once and not for ever."""
@@ -299,6 +341,7 @@ async def driving(folder: Path, seed: int, told: Callable[[str], None]) -> Async
             for task in writing:
                 task.cancel()
             await asyncio.gather(*writing, return_exceptions=True)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)  # connections that were closed are gone by then
 
 
 def killed_points(
@@ -308,6 +351,7 @@ def killed_points(
     apart: int = APART_POINTS,
     apart_seconds: float = APART_SECONDS,
     full: int = FULL_POINTS,
+    ordered: int = ORDERED_POINTS,
     progress: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
     told: Callable[[str], None] = lambda _sentence: None,
 ) -> list[Row]:
@@ -320,9 +364,12 @@ def killed_points(
 
     """
 
-    async def run(folder: Path) -> tuple[list[Point], list[Point], list[Point]]:
-        found: tuple[list[Point], list[Point], list[Point]] = ([], [], [])
+    async def run(folder: Path) -> Sequence[list[Point]]:
+        found: Sequence[list[Point]] = ([], [], [], [])
         async with driving(folder, seed, told) as killing:
+            for number in range(ordered):
+                progress("killed while it does as ordered", number, ordered)
+                found[3].append(await killing.ordered(number))
             for number in range(points):
                 progress("killed and started again", number, points)
                 found[0].append(await killing.killed(number))
@@ -335,12 +382,13 @@ def killed_points(
         return found
 
     with tempfile.TemporaryDirectory(prefix="tk-") as made_folder:
-        killed, cut, filled = asyncio.run(run(Path(made_folder)))
+        killed, cut, filled, led = asyncio.run(run(Path(made_folder)))
     seconds = [point.seconds for point in killed]
     return [
         row("killed_points_consistent", _consistent(killed), f"of {points}", points, "min"),
         row("partitions_consistent", _consistent(cut), f"of {apart}", apart, "min"),
         row("full_disks_consistent", _consistent(filled), f"of {full}", full, "min"),
+        row("killed_while_ordered_consistent", _consistent(led), f"of {ordered}", ordered, "min"),
         row("killed_point_seconds_p50", float(np.median(seconds)) if seconds else 0.0, "s"),
     ]
 

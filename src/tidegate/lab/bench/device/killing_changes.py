@@ -7,7 +7,7 @@ import os
 import sys
 import uuid
 from dataclasses import dataclass, field
-from time import monotonic
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from tidegate.drivers.local.clock import SystemClock
@@ -41,6 +41,8 @@ TRY_SECONDS: Final = 12.0
 SILENCE: Final = frozenset({Because.UNREACHABLE, Because.TOO_LATE})
 PORT_FIRST: Final = 7100
 MEBIBYTE: Final = 2**20
+FAILED_MOVES_MAX: Final = 50
+"""Between two epochs of one application: each that failed has used one."""
 FLEET_OWN: Final = "f"
 """First letter of applications that are given to the fleet; others are given to a card."""
 PLAIN: Final = "p"
@@ -57,7 +59,9 @@ class Change:
     """The letter of the card that is asked."""
     to: str = ""
     amounts: Amounts = field(default_factory=Amounts)
-    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    epoch: int = 0
+    """Of one that is created on a card, which must be above all it had there before."""
+    request_id: str
     answered: bool = False
     refused: str = ""
     """Why it was refused: nothing was changed then."""
@@ -72,9 +76,9 @@ class Change:
 
 async def ask(world: World, change: Change, *, seconds: float) -> None:
     """Ask until there is an answer, or for so long; a refusal is an answer."""
-    deadline = monotonic() + seconds
+    deadline = perf_counter() + seconds
     tries = 0
-    while not change.answered and monotonic() < deadline:
+    while not change.answered and perf_counter() < deadline:
         tries += 1
         try:
             await _once(world, change)
@@ -84,9 +88,9 @@ async def ask(world: World, change: Change, *, seconds: float) -> None:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             change.answered = True
-            # What was asked before, and not answered, may have been done; the fleet manager keeps no answers.
-            done = tries > 1 and change.card == FLEET
-            if not (done and refusal.because in {Because.EXISTS, Because.NOT_FOUND}):
+            # Deleted before, and not answered: the fleet manager keeps nothing of what is no more.
+            deleted = tries > 1 and change.card == FLEET and change.kind == "delete"
+            if not (deleted and refusal.because is Because.NOT_FOUND):
                 change.refused = str(refusal)
         except TimeoutError:
             continue
@@ -109,6 +113,7 @@ async def _create(line: Line, world: World, change: Change) -> None:
         parent="cards/-" if change.card == FLEET else card_name(world.card(change.card)),
         application_id=change.application,
         application=application_pb2.Application(spec=spec_message(spec_of(change.application))),
+        epoch=change.epoch,
         request_id=change.request_id,
     )
     await application_pb2_grpc.ApplicationServiceStub(line).CreateApplication(request)
@@ -185,8 +190,8 @@ def spec_of(name: str) -> ApplicationSpec:
         command=(sys.executable, "-m", "tidegate.examples.keyvalue", "serve", "--port", "{port}"),
         environment={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         ports=(port_of(name),),
-        amounts=Amounts(cpu_cores=0.3, memory_bytes=64 * MEBIBYTE),
-        floor=Amounts(cpu_cores=0.1, memory_bytes=48 * MEBIBYTE),
+        amounts=Amounts(cpu_cores=0.3, memory_bytes=64 * MEBIBYTE, network_bytes_per_second=10_000_000),
+        floor=Amounts(cpu_cores=0.1, memory_bytes=48 * MEBIBYTE, network_bytes_per_second=1_000_000),
         ceiling=Amounts(cpu_cores=0.6, memory_bytes=128 * MEBIBYTE),
         hands_off=not name.startswith(PLAIN),
     )
@@ -197,8 +202,17 @@ def port_of(name: str) -> int:
     return PORT_FIRST + int.from_bytes(name.encode()[:1], "big") * 10 + int(name[1:])
 
 
-def drawn(random: Generator, where: dict[str, str], runs: dict[str, bool], names: tuple[str, ...]) -> Change:
-    """Draw the next change that makes sense: ``where`` each application is, and whether it ``runs``."""
+def drawn(
+    random: Generator,
+    where: dict[str, str],
+    runs: dict[str, bool],
+    names: tuple[str, ...],
+    epochs: dict[str, int],
+) -> Change:
+    """Draw the next change that makes sense.
+
+    ``where`` each application is, whether it ``runs``, and the highest of its ``epochs``.
+    """
     running = sorted(name for name, it in runs.items() if it and name in where)
     stopped = sorted(name for name, it in runs.items() if not it and name in where)
     free = sorted(set(names) - runs.keys())
@@ -226,7 +240,9 @@ def drawn(random: Generator, where: dict[str, str], runs: dict[str, bool], names
         application="" if kind == "drain" else name,
         card=FLEET if own else at,
         to=CARDS[1 - CARDS.index(at)] if kind == "migrate" else "",
+        epoch=0 if own else epochs.get(name, 0) + FAILED_MOVES_MAX,
         amounts=amounts if kind == "adjust" else Amounts(),
+        request_id=str(uuid.UUID(bytes=random.bytes(16))),
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +14,7 @@ from tidegate.drivers.card.caps import Caps
 from tidegate.drivers.card.groups import Groups
 from tidegate.drivers.cgroups.hierarchy import find_hierarchy
 from tidegate.drivers.local.clock import SystemClock
+from tidegate.lab.bench.device.killing_stores import in_flight, json_of, ledger_of, rows_of, stored
 from tidegate.lab.bench.device.killing_traffic import serves
 from tidegate.lab.bench.device.killing_world import AGENT, CARDS, FLEET
 from tidegate.model.errors import TidegateError
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
 
 RUNNING: Final = application_pb2.APPLICATION_STATE_RUNNING
 STOPPED: Final = application_pb2.APPLICATION_STATE_STOPPED
-SWITCHING: Final = 3
-"""A migration's phase, as a device's store has it."""
+PLACEMENT: Final = ("SELECT name, record FROM placed", "SELECT name, record FROM moving")
 CORES_STEP: Final = 0.002
 """Cores are told in thousandths."""
 CALL_SECONDS: Final = 3.0
@@ -50,6 +48,8 @@ class Expected:
     runs: dict[str, bool] = field(default_factory=dict)
     clients: dict[str, Client] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
+    epochs: dict[str, int] = field(default_factory=dict)
+    """The highest ever seen, also of those that are gone."""
     drained: str = ""
     """The card that nothing may run on."""
 
@@ -77,6 +77,8 @@ async def look(world: World, expected: Expected) -> Sight:
             continue
         rooms[letter] = applications
         _compare_card(sight, world, letter, card, applications)
+        for name, one in applications.items():
+            expected.epochs[name] = max(expected.epochs.get(name, 0), one.status.epoch)
     if len(rooms) == len(CARDS):
         _compare_placement(sight, world, expected, rooms)
         _compare_processes(sight, world)
@@ -161,11 +163,14 @@ def _compare_card(
             faults += [
                 f"{letter}/{name}: {each}" for each in _held_faults(held, told[name], applications[name])
             ]
-            record = _json(world.runtime(letter) / "records" / f"{name}.json")
+            record = json_of(world.runtime(letter) / "records" / f"{name}.json")
             if record.get("epoch") != told[name].status.epoch or record.get("standby"):
                 faults.append(
                     f"{letter}/{name}: epoch {told[name].status.epoch}, but its program's is {record}"
                 )
+    faults += [
+        f"{letter}: of adjustment {one} is not known what came of it" for one in in_flight(world, letter)
+    ]
     faults += [f"{letter}: {one} is left over" for one in _left_over(world, letter, told)]
     _compare_room(sight, letter, card, applications)
 
@@ -220,32 +225,6 @@ def _compare_room(
             )
 
 
-def stored(world: World, letter: str) -> tuple[dict[str, dict[str, Any]], list[str], dict[str, Any]] | None:
-    """Return a device's applications, migrations that go on, and settings; None where its store can't be read."""
-    path = world.programs[letter].state / "card.sqlite"
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)) as store:
-            rows = [json.loads(data) for (data,) in store.execute("SELECT data FROM applications")]
-            going = [name for (name,) in store.execute("SELECT id FROM migrations WHERE ended = 0")]
-            settings = [json.loads(data) for (data,) in store.execute("SELECT data FROM settings")]
-    except sqlite3.Error:
-        return None
-    return {one["name"]: one for one in rows}, going, settings[0] if settings else {}
-
-
-def switches(world: World, letter: str) -> bool:
-    """Return whether something is between two owners: it serves on a card no more, and not yet on the other."""
-    path = world.programs[letter].state / "card.sqlite"
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)) as store:
-            rows = [
-                json.loads(data) for (data,) in store.execute("SELECT data FROM migrations WHERE ended = 0")
-            ]
-    except sqlite3.Error:
-        return False
-    return any(one["phase"] == SWITCHING for one in rows)
-
-
 def _left_over(world: World, letter: str, told: Mapping[str, application_pb2.Application]) -> list[str]:
     """Return cgroups, records, sockets and states of nobody who is there."""
     alive = {name for name, one in told.items() if one.status.state == RUNNING}
@@ -259,6 +238,9 @@ def _left_over(world: World, letter: str, told: Mapping[str, application_pb2.App
     found += [str(file) for file in (runtime / "records").glob(".*")]
     found += [str(file) for file in (runtime / "control").glob("*") if file.stem not in alive]
     found += [str(file) for file in (world.programs[letter].state / "handouts").glob("*")]
+    records = [json_of(file) for file in (runtime / "records").glob("*.json")]
+    known = {record.get("network_class", 0) for record in records}
+    found += [f"network class {number}" for number in world.network_classes(letter) - known]
     return found
 
 
@@ -311,7 +293,6 @@ def _compare_processes(sight: Sight, world: World) -> None:
 
 async def _compare_fleet(sight: Sight, world: World, expected: Expected) -> None:
     """Compare placement as the fleet manager tells and remembers it with where things are."""
-    path = world.programs[FLEET].state / "fleet.sqlite"
     listed = await _listed(world, FLEET, Role.FLEET, "cards/-")
     if listed is None:
         sight.faults.append("the fleet manager does not answer")
@@ -320,15 +301,11 @@ async def _compare_fleet(sight: Sight, world: World, expected: Expected) -> None
         real = sorted(str(ApplicationName(world.card(letter), name)) for name, letter in sight.where.items())
         if told != real:
             sight.faults.append(f"the fleet manager tells of {told}, it is {real}")
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)) as store:
-            placed, moving = (
-                {name: msgspec.msgpack.decode(record) for name, record in store.execute(query)}
-                for query in ("SELECT name, record FROM placed", "SELECT name, record FROM moving")
-            )
-    except sqlite3.Error as error:
-        sight.faults.append(f"the fleet manager's store can't be read: {error}")
+    kept = [rows_of(world, FLEET, query) for query in PLACEMENT]
+    if None in kept:
+        sight.faults.append("the fleet manager's store can't be read")
         return
+    placed, moving = ({name: msgspec.msgpack.decode(one) for name, one in rows or ()} for rows in kept)
     sight.faults += [f"the fleet manager believes that {name} moves" for name in moving]
     letters = {world.card(letter): letter for letter in CARDS}
     believed = {name: letters.get(one["card"], "") for name, one in placed.items()}
@@ -338,10 +315,12 @@ async def _compare_fleet(sight: Sight, world: World, expected: Expected) -> None
 
 def _compare_server(sight: Sight, world: World) -> None:
     """Compare the agent's ledger with the limits of the server's workloads."""
+    state = world.programs[AGENT].state
     if not world.runs(AGENT):
         sight.faults.append("the agent does not run")
-    state = world.programs[AGENT].state
-    entries = _json(state / "limits.ledger").get("entries", {})
+    elif not world.has_open(AGENT, state / "limits.ledger.lock"):
+        sight.faults.append("the agent has not begun")
+    entries = ledger_of(state / "limits.ledger")
     for file, original in world.originals.items():
         text = Path(file).read_text().strip()
         entry = entries.get(file, {"original": original, "ours": []})
@@ -350,7 +329,7 @@ def _compare_server(sight: Sight, world: World) -> None:
         if text not in {original, *(each.strip() for each in entry["ours"])}:
             sight.faults.append(f"{file} is {text}, which is neither the owner's nor in the ledger")
     kept = stored(world, CARDS[0])
-    epoch = _json(state / "agent.json").get("epoch", 0)
+    epoch = json_of(state / "agent.json").get("epoch", 0)
     if kept is not None and epoch > kept[2].get("starts", 0):
         sight.faults.append(f"the agent has seen epoch {epoch}, the device is at {kept[2].get('starts')}")
 
@@ -370,12 +349,4 @@ async def _compare_service(sight: Sight, world: World, expected: Expected) -> No
     await asyncio.gather(*(who(name) for name in sorted(expected.ports)))
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-__all__ = ["Expected", "Sight", "look", "stored", "switches"]
+__all__ = ["Expected", "Sight", "look"]

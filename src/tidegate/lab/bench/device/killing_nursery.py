@@ -52,7 +52,7 @@ def become(order: dict[str, Any]) -> NoReturn:
         if order["namespace_file"]:
             enter_namespace(order["namespace_file"])
         nothing = os.open(os.devnull, os.O_RDONLY)
-        log = os.open(order["log_file"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        log = os.open(order["log_file"], os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         for wanted, descriptor in enumerate((nothing, log, log)):
             os.dup2(descriptor, wanted)
         code = importlib.import_module(COMMAND_LINE).run(order["arguments"])

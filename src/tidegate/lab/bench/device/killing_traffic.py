@@ -42,15 +42,20 @@ class Client:
 
     async def run(self) -> None:
         """Write until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            if not self.writes:
-                continue
-            self._number += 1
-            key = f"{self.application}-{self._number}"
-            # A key is written once: what an earlier request still does on its way can't spoil it.
-            if await self._once(f"SET {key} {key}") == "OK" and self.writes:
-                self.acknowledged.append(key)
+        try:
+            while True:
+                await asyncio.sleep(EVERY_SECONDS)
+                if self.writes:
+                    await self._write()
+        finally:
+            self._hang_up()
+
+    async def _write(self) -> None:
+        self._number += 1
+        key = f"{self.application}-{self._number}"
+        # A key is written once: what an earlier request still does on its way can't spoil it.
+        if await self._once(f"SET {key} {key}") == "OK" and self.writes:
+            self.acknowledged.append(key)
 
     async def missing(self, random: Generator) -> list[str]:
         """Return acknowledged keys that are not there; empty too where nobody answers."""

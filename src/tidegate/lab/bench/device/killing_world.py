@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from tidegate.app.certificates.authority import Authority
+from tidegate.drivers.card.network import CLASSES
 from tidegate.drivers.card.runtime import ProcessRuntime
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import TidegateError
@@ -34,6 +36,8 @@ DISK_MEGABYTES: Final = 16
 """Of each program's own disk: its store fits well, and it is soon full."""
 GONE_SECONDS_MAX: Final = 15.0
 STEP_SECONDS: Final = 0.02
+PAUSE: Final = threading.Event()
+"""Nobody sets it: to wait for."""
 LOADED: Final = (
     "tidegate.cli.commands",
     "tidegate.cli.agent",
@@ -49,8 +53,11 @@ LOADED: Final = (
 """What the nursery loads; what is not there is loaded by who needs it."""
 WORKLOADS: Final = 2
 """Of the server."""
-QUOTA_MICROSECONDS: Final = 50_000
-"""What each has at first, of each period of 100 ms."""
+QUOTA_MICROSECONDS: Final = 10_000
+"""What each has at first, of each period of 100 ms; it wants more now and then."""
+ALL_QUOTA_MICROSECONDS: Final = 40_000
+"""What both have together at most."""
+WORK: Final = "while :; do i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; sleep 2; done"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,6 +125,13 @@ class World:
         """Return whether a program is there."""
         return self.programs[name].pid > 0 and _is_there(self.programs[name].pid)
 
+    def has_open(self, name: str, file: Path) -> bool:
+        """Return whether a program has a file open: it has come so far, then."""
+        folder = Path(f"/proc/{self.programs[name].pid}/fd")
+        with contextlib.suppress(OSError):
+            return any(one.readlink() == file for one in folder.iterdir())
+        return False
+
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """End a program and wait until it is gone; nothing where it is gone already."""
         program = self.programs[name]
@@ -125,13 +139,19 @@ class World:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(program.pid, number)
-        deadline = time.monotonic() + GONE_SECONDS_MAX
+        deadline = perf_counter() + GONE_SECONDS_MAX
         while _is_there(program.pid):
-            if time.monotonic() > deadline:
+            if perf_counter() > deadline:
                 os.kill(program.pid, signal.SIGKILL)
                 raise TidegateError(f"{name} does not end by signal {number}")
-            time.sleep(STEP_SECONDS)
+            PAUSE.wait(STEP_SECONDS)
         program.pid = 0
+
+    def network_classes(self, letter: str) -> set[int]:
+        """Return the classes of applications that the network of a card has."""
+        told = _run("tc", "-n", self.card(letter), "class", "show", "dev", "eth0")
+        numbers = [int(line.split()[2].partition(":")[2], 16) for line in told.splitlines()]
+        return {number for number in numbers if number in CLASSES}
 
     # --- What can happen to them --------------------------------------------------------------
 
@@ -228,7 +248,7 @@ def _arguments(world: World, name: str) -> list[str]:
         ]  # fmt: skip
     return [
         "device", "--card", world.card(name), "--listen", world.address(name), "--host", world.host(name),
-        "--cores", str(CORES), "--memory", MEMORY, "--namespace", world.card(name),
+        "--cores", str(CORES), "--memory", MEMORY, "--has", "network=1Gb", "--namespace", world.card(name),
     ]  # fmt: skip
 
 
@@ -260,16 +280,16 @@ def _networked(world: World) -> Iterator[None]:
 def _server(world: World) -> Iterator[None]:
     """Have workloads for the agent: cgroups with a limit, and something in them that works a little."""
     trees = [Path("/sys/fs/cgroup") / tree for tree in ("cpu", "cpuacct", "memory")]
-    work = "while :; do i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; sleep 0.2; done"
     with contextlib.ExitStack() as stack:
         for number in range(WORKLOADS):
             folders = [tree / f"{world.prefix}server" / f"w{number}" for tree in trees]
             for one in folders:
                 one.mkdir(parents=True, exist_ok=True)
                 stack.callback(_removed, one)
+            (folders[0].parent / "cpu.cfs_quota_us").write_text(str(ALL_QUOTA_MICROSECONDS))
             quota = folders[0] / "cpu.cfs_quota_us"
             quota.write_text(str(QUOTA_MICROSECONDS))
-            process = subprocess.Popen(["/bin/sh", "-c", work])  # noqa: S603 - a fixed command
+            process = subprocess.Popen(["/bin/sh", "-c", WORK])  # noqa: S603 - a fixed command
             stack.callback(process.wait)
             stack.callback(process.kill)
             for one in folders:
@@ -318,11 +338,11 @@ def _emptied(world: World, letter: str) -> None:
 
 def _removed(folder: Path) -> None:
     """Remove a cgroup and the one above it, where nobody is in it any more."""
-    deadline = time.monotonic() + GONE_SECONDS_MAX
-    while folder.exists() and time.monotonic() < deadline:
+    deadline = perf_counter() + GONE_SECONDS_MAX
+    while folder.exists() and perf_counter() < deadline:
         with contextlib.suppress(OSError):
             folder.rmdir()
-        time.sleep(STEP_SECONDS)
+        PAUSE.wait(STEP_SECONDS)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
 
@@ -336,10 +356,11 @@ def _ip(*words: str, may_fail: bool = False) -> None:
         _run("ip", *words)
 
 
-def _run(*words: str) -> None:
+def _run(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - fixed commands, no shell
     if done.returncode:
         raise TidegateError(f"'{' '.join(words)}' failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 __all__ = ["AGENT", "CARDS", "FLEET", "Program", "World", "made"]
