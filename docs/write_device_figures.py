@@ -57,7 +57,7 @@ MIGRATION: Final[Mapping[str, tuple[str, str]]] = {
     "handoff_pause_ms_p50": ("the same, median", "{:.0f}"),
     "handoff_request_ms_max": ("slowest request of all, ms", "{:.0f}"),
     "apps_within_latency_sla_ratio": (
-        "of twelve applications on three cards, those whose p99 the fleet brings under the SLA",
+        "of twelve applications on three cards, those whose p99 the fleet manager brings under the SLA",
         "{:.0%}",
     ),
     "apps_within_latency_sla_ratio_own": ("the same, as the applications tell it", "{:.0%}"),

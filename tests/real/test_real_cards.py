@@ -85,7 +85,7 @@ async def draining(card):
 
 def test_a_fleet_manager_brings_latencies_back_that_were_lost_without_it():
     asked = three_cards.Asked(
-        warm_seconds=25.0, without_seconds=15.0, fleet_seconds=70.0, with_seconds=20.0, dwell="5s"
+        warm_seconds=15.0, without_seconds=15.0, fleet_seconds=60.0, with_seconds=15.0, dwell="5s"
     )
     found = on_cards(
         tuple(three_cards.AT_FIRST),

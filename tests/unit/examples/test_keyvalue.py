@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
+import sys
 
 import pytest
 
 from tidegate.examples.keyvalue import contract
-from tidegate.examples.keyvalue.load import Load, run
+from tidegate.examples.keyvalue.load import Addresses, Client, Load, run
 from tidegate.examples.keyvalue.service import LATENCIES_MAX, WAITING_MAX, Connection, Store, _answer_all
 
 STATE = json.dumps({"a": "1"}).encode()
@@ -168,3 +170,44 @@ def test_a_client_gives_up_on_what_is_overdue_and_counts_it_as_late():
     assert 0.1 < second < 0.5
     assert 0.1 < first < 0.5
     assert nothing == 0.0
+
+
+def test_a_client_that_asked_nothing_during_a_move_is_told_before_the_service_ends():
+    def free_port():
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            return found.getsockname()[1]
+
+    async def body():
+        port = free_port()
+        (new,) = await stores(1)
+        async with served(new) as there:
+            old = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", MOVED_SERVICE, str(port), there, env=os.environ | {"PYTHONPATH": PATH}
+            )
+            client = Client(Addresses(f"127.0.0.1:{port}"), PATIENCE_SECONDS)
+            assert await client.ask("PING") == "PONG"
+            old.terminate()  # it hands over and ends before anybody asks again
+            assert await asyncio.wait_for(old.wait(), PATIENCE_SECONDS) == 0
+            assert await client.ask("SET a 1") == "OK"
+            assert await asked(there, "GET a") == ["VALUE 1"]
+            assert client.redirects == 1
+            await client.close()
+
+    asyncio.run(body())
+
+
+PATH = os.pathsep.join(sys.path)
+MOVED_SERVICE = """
+import asyncio, sys
+from tidegate.examples.keyvalue import service
+
+class Moved(service.Store):
+    farewell = f"MOVED {sys.argv[2]}"
+
+    def answer(self, request):
+        return "PONG"
+
+service.Store = Moved
+asyncio.run(service.serve("127.0.0.1", int(sys.argv[1])))
+"""

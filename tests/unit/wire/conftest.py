@@ -43,7 +43,7 @@ class Applications(application_pb2_grpc.ApplicationServiceServicer):
         self.deadlines.append(context.time_remaining())
         found = names.application_of(request.name)
         if found.application == "broken":
-            raise RuntimeError("the secret is 42")
+            raise RuntimeError("the secret is swordfish")
         if found.application not in self.held:
             raise Refusal(Because.NOT_FOUND, f"there is no application '{found.application}'", field="name")
         return application_pb2.GetApplicationResponse()

@@ -7,6 +7,7 @@
     anything else     ERROR ...
 
 After its state was handed out, every answer is ``MOVED HOST:PORT ...``, and the request was not carried out.
+Who asked nothing until the service ends is told the same then, unasked: it would not know where to go.
 On standby no answer comes until a state did.
 """
 
@@ -52,10 +53,15 @@ class Store:
         self._requests = 0
         self._latencies: deque[tuple[float, float]] = deque(maxlen=LATENCIES_MAX)
 
+    @property
+    def farewell(self) -> str | None:
+        """Where everyone has to go; None while it serves here."""
+        return None if self._moved_to is None else " ".join(["MOVED", *self._moved_to])
+
     def answer(self, request: str) -> str:
         """Carry a request out, or tell where it has to go."""
-        if self._moved_to is not None:
-            return " ".join(["MOVED", *self._moved_to])
+        if (farewell := self.farewell) is not None:
+            return farewell
         until = process_time() + self._work_seconds
         while process_time() < until:
             pass
@@ -155,6 +161,11 @@ class Connection(asyncio.Protocol):
         elif self.transport is not None and self._pending > WAITING_MAX:
             self.transport.pause_reading()
 
+    def told(self, line: str) -> None:
+        """Send what was not asked for."""
+        if self.transport is not None:
+            self.transport.write(line.encode() + b"\n")
+
     def answered(self, line: str) -> None:
         """Send an answer, and read on where we had stopped."""
         self._pending -= 1
@@ -182,6 +193,9 @@ async def serve(
     for server in servers:
         server.close()
     answering.cancel()
+    if (farewell := store.farewell) is not None:
+        for connection in open_ones:
+            connection.told(farewell)
     await _flushed(open_ones)
 
 
