@@ -56,12 +56,16 @@ class Server(TelemetrySource, Actuator, Clock, Protocol):
 
 
 class WhenAlone:
-    """A server as the baseline's loop has it: what that wants is dropped, but while the agent is alone."""
+    """A server as the baseline's loop has it: what that wants is dropped, but while the agent is alone.
+
+    It sees the samples that the agent takes.
+    """
 
     def __init__(self, server: Server) -> None:
-        """Drop everything until ``acts`` is set."""
+        """Drop everything until ``acts`` is set; show ``sampled``."""
         self._server = server
         self.acts = False
+        self.sampled: Snapshot | None = None
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -78,8 +82,15 @@ class WhenAlone:
         return self._server.now_seconds()
 
     def read(self) -> Snapshot:
-        """Return the server as it is now."""
-        return self._server.read()
+        """Return the server as it was sampled last.
+
+        Raises:
+            RuntimeError: it never was.
+
+        """
+        if self.sampled is None:
+            raise RuntimeError("the baseline was asked before the first sample")
+        return self.sampled
 
     def submit(self, actions: Actions) -> None:
         """Do the actions if the agent is alone."""
@@ -168,10 +179,20 @@ class Agent:
         )
 
     def step(self) -> Snapshot:
-        """Take a sample; where it is alone, do what the safe baseline wants."""
+        """Take a sample, and show it to the baseline."""
+        snapshot = self.sample()
+        self.think()
+        return snapshot
+
+    def think(self) -> None:
+        """Show the last sample to the safe baseline; where the agent is alone, do what that wants."""
         self._baseline_acts.acts = self.standing is Standing.ALONE
-        snapshot = self._baseline.tick().snapshot
-        self._snapshot = snapshot
+        self._baseline.tick()
+
+    def sample(self) -> Snapshot:
+        """Take a sample."""
+        snapshot = self._server.read()
+        self._snapshot = self._baseline_acts.sampled = snapshot
         self._number += 1
         settable = self._server.settable
         who = self._who

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS_MAX: Final = 30.0
+BASELINE_AFTER_SECONDS: Final = 0.05
+"""How long after a sample the baseline sees it: orders that it leads to have come by then."""
 WAITING_MAX: Final = 16
 """Messages that wait to be sent; beyond, the oldest sample goes."""
 STEP_MESSAGES_MAX: Final = 2
@@ -75,7 +77,10 @@ class Connection:
                 due += step_seconds
                 due = max(due, loop.time())  # where the machine slept, no step is made up for
                 await asyncio.sleep(due - loop.time())
-                self._say(self._agent.step())
+                self._say(self._agent.sample())
+                # The device decides by the sample; the baseline is there in case it doesn't.
+                await asyncio.sleep(BASELINE_AFTER_SECONDS)
+                self._agent.think()
         finally:
             keeping.cancel()
             with suppress(asyncio.CancelledError):

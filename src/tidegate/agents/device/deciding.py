@@ -77,6 +77,8 @@ class Deciding:
     seen: Callable[[Tick], None] = lambda _tick: None
     servers: Servers = field(init=False)
     _loop: Loop = field(init=False)
+    _kept: Service | None = field(init=False)
+    """The loop with its journal, where there is one."""
     _own: OwnApplications = field(init=False)
     _turning: Turning = field(init=False)
     _service: TelemetryService = field(init=False)
@@ -84,6 +86,8 @@ class Deciding:
     _pressing: Pressing = field(init=False)
     _failed: int = 0
     """Turns that failed one after the other."""
+    _shown: Snapshot | None = None
+    """The card's own applications as the last turn was shown them."""
     _looked: int = 0
     """When what is expected was last written down, in steps of `LOOK_SECONDS`."""
     _ordered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -121,7 +125,14 @@ class Deciding:
             step_seconds=sizes.step_seconds,
         )
         self._loop = loop
-        self._turning = Turning(self.servers, self._tick, step_seconds=sizes.step_seconds, own=self._own.name)
+        self._kept = None if self.journal is None else Service(loop=loop, journal=self.journal)
+        self._turning = Turning(
+            self.servers,
+            self._tick,
+            step_seconds=sizes.step_seconds,
+            think=self._think,
+            own=self._own.name,
+        )
         self._service = TelemetryService(
             self.servers,
             card=card.name,
@@ -144,8 +155,8 @@ class Deciding:
             TidegateError: a part of the journal that is needed is missing or damaged.
 
         """
-        if self.journal is not None:
-            Service(loop=self._loop, journal=self.journal).go_on(where)
+        if self._kept is not None:
+            self._kept.go_on(where)
 
     async def run(self) -> None:
         """Decide until cancelled."""
@@ -163,7 +174,7 @@ class Deciding:
     def _tick(self) -> None:
         """Turn the loop once; one turn that fails costs a step, and grants stand."""
         try:
-            self._show()
+            self._shown = self._own.sample()
             self.seen(self._turned())
             self._failed = 0
         except Exception as error:  # noqa: BLE001 - the next one may do better
@@ -177,18 +188,26 @@ class Deciding:
 
     def _turned(self) -> Tick:
         """Turn the loop; servers hear what it orders only after this, so after it was written down."""
-        if self.journal is None:
-            return self._loop.tick()
-        return Service(loop=self._loop, journal=self.journal).tick()
+        return self._loop.tick() if self._kept is None else self._kept.decide()
 
-    def _show(self) -> None:
-        """Show the loop the card's own applications as they are now."""
-        snapshot = self._own.sample()
+    def _think(self) -> None:
+        """Do what no order waits for; where it fails, the next turn begins with it."""
+        try:
+            self._look()
+            (self._kept or self._loop).think()
+        except Exception as error:  # noqa: BLE001 - the next one may do better
+            _log("thinking after a turn failed unexpectedly", error)
+
+    def _look(self) -> None:
+        """Follow what the card's own applications need, by the sample that the last turn was shown."""
+        snapshot = self._shown
+        if snapshot is None:
+            return
         self._expecting.show(replace(snapshot, capacity=self._own.ceilings))
         self._pressing.show(snapshot, self._own.servers_of)
         if snapshot.time_seconds // LOOK_SECONDS != self._looked:
             self._looked = snapshot.time_seconds // LOOK_SECONDS
-            self._look(snapshot)
+            self._tell(snapshot)
 
     def _called(self, server: str) -> None:
         """Wake whoever carries out what was ordered there."""
@@ -215,7 +234,7 @@ class Deciding:
             due = max(due + self.sizes.step_seconds, loop.time())
             await asyncio.sleep(due - loop.time())
 
-    def _look(self, snapshot: Snapshot) -> None:
+    def _tell(self, snapshot: Snapshot) -> None:
         """Write down what is expected, for the fleet manager."""
         expected = {}
         for name in snapshot.roster.names:

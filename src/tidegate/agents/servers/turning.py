@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.servers.servers import Servers
 
+ORDERS_OUT_SECONDS: Final = 0.02
+"""What was decided is on its way by then; thinking would hold it up."""
+
 
 class Turning:
     """Turns a loop over `Servers`."""
 
     def __init__(
-        self, servers: Servers, tick: Callable[[], object], *, step_seconds: float, own: str = ""
+        self,
+        servers: Servers,
+        tick: Callable[[], object],
+        *,
+        step_seconds: float,
+        think: Callable[[], object] = lambda: None,
+        own: str = "",
     ) -> None:
-        """Turn nothing yet; call `arrived` after samples but those of ``own``, which are taken in a turn."""
-        self._servers, self._tick, self._step_seconds, self._own = servers, tick, step_seconds, own
+        """Turn nothing yet; call `arrived` after samples but those of ``own``, which are taken in a turn.
+
+        ``think`` is called after each turn, when its orders are out.
+        """
+        self._servers, self._tick, self._think = servers, tick, think
+        self._step_seconds, self._own = step_seconds, own
         self._woken = asyncio.Event()
 
     def arrived(self) -> None:
@@ -43,3 +56,5 @@ class Turning:
                 continue
             self._tick()
             turned += 1
+            await asyncio.sleep(ORDERS_OUT_SECONDS)
+            self._think()

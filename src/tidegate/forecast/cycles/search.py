@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tidegate.forecast.cycles.backtest import SWING_MIN, Verdict, back_test, tolerance_floor
-from tidegate.forecast.cycles.memory import BASELINE, CYCLES, NEVER, flat
+from tidegate.forecast.cycles.memory import BASELINE, CYCLES, NEVER
 from tidegate.forecast.cycles.periods import find_periods
+from tidegate.model.columns import flat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
