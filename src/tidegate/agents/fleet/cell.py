@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from tidegate.agents.fleet import limiting
 from tidegate.agents.fleet.asking import said_no
-from tidegate.agents.fleet.columns import budget_of, columns, has_room
+from tidegate.agents.fleet.columns import columns, has_room
 from tidegate.agents.fleet.patience import Patience
 from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
 from tidegate.agents.fleet.settling import arrived, settled, twice
@@ -23,12 +24,12 @@ from tidegate.model.refusals import Because, Refusal, refusal
 from tidegate.plan.cards import CardPlanner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tidegate.agents.fleet.asking import AskedCard
     from tidegate.agents.fleet.records import CardSeen
     from tidegate.agents.fleet.store import Store
-    from tidegate.model.application import Amounts, ApplicationSpec
+    from tidegate.model.application import ApplicationSpec
     from tidegate.model.card_fleet import CardFleet, CardPlan, Move
 
 MOVES_AT_ONCE: Final = 2
@@ -39,10 +40,6 @@ DYING_SECONDS: Final = 30.0
 """A card that is not well for so long is left; until then it takes nothing new: much passes by itself."""
 HELD_BACK_SECONDS: Final = 60.0
 """An application that could not be moved is left alone for so long."""
-BUDGET_CHANGE_RATIO: Final = 0.05
-"""A budget that changes by less is not sent again."""
-BUDGET_CHANGE_MIN: Final = 0.001
-"""In base units: cores are told in thousandths."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,14 +157,22 @@ class Cell:
         self.store.write(placed=[new])
         return new
 
-    async def remove(self, name: str) -> None:
+    def has_removed(self, name: str, request_id: str) -> bool:
+        """Return whether a request was answered before: its application is gone."""
+        return bool(request_id) and self.store.removed(request_id) == name
+
+    async def remove(self, name: str, request_id: str = "") -> None:
         """Have an application stopped and forgotten, by its card and by the fleet.
+
+        Asked again with the same ``request_id``, as after an answer that was lost, it is done already.
 
         Raises:
             Refusal: there is none, it is being moved, or its card does not answer.
 
         """
         async with self._alone:
+            if self.has_removed(name, request_id):
+                return
             placed = self.store.placed().get(name)
             if placed is None:
                 raise refusal(Because.NOT_FOUND, f"the fleet has no application '{name}'")
@@ -181,7 +186,7 @@ class Cell:
                 )
             if card:
                 await self.cards[card].delete(name)
-            self.store.write(forgotten=[name])
+            self.store.write(forgotten=[name], removals={request_id: name} if request_id else {})
             self._patience.forget(name)
 
     def _plannable(self, placed: Mapping[str, Placed]) -> tuple[Placed, ...]:
@@ -353,42 +358,18 @@ class Cell:
         )
 
     async def _limit(
-        self,
-        plan: CardPlan,
-        fleet: CardFleet,
-        placed: Mapping[str, Placed],
-        moving: Mapping[str, Moving],
+        self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed], moving: Mapping[str, Moving]
     ) -> None:
-        """Send budgets that are not what cards tell of; to who moves, once it is there."""
-        told = {
-            (card, one.name): one.spec.budget for card in self._heard for one in self._seen[card].applications
-        }
-        sending: list[Awaitable[None]] = []
-        for row, name in enumerate(fleet.applications):
-            at = int(fleet.card[row])
-            if at == NOWHERE or plan.card[row] != at or name in moving:
-                continue
-            budget, before = (
-                budget_of(plan.budget[:, row], placed[name].spec),
-                told.get((fleet.cards[at], name)),
-            )
-            if before is not None and _differs(budget, before):
-                sending.append(self._send(name, fleet.cards[at], budget))
-        await asyncio.gather(*sending)
+        """Send budgets that are not what cards tell of."""
+        heard = [self._seen[card] for card in self._heard]
+        sending = limiting.due(plan, fleet, placed=placed, moving=moving, heard=heard)
+        await asyncio.gather(*(self._send(one) for one in sending))
 
-    async def _send(self, name: str, card: str, budget: Amounts) -> None:
+    async def _send(self, one: limiting.Due) -> None:
         try:
-            await self.cards[card].limit(name, budget)
+            await self.cards[one.card].limit(one.application, one.budget)
         except Refusal as refused:
-            self._tell(name, f"{card} did not take its budget: {refused}")
+            self._tell(one.application, f"{one.card} did not take its budget: {refused}")
 
     def _tell(self, about: str, sentence: str) -> None:
         self._events.append(Event(time_seconds=self.now_seconds(), about=about, sentence=sentence))
-
-
-def _differs(budget: Amounts, before: Amounts) -> bool:
-    then, now = before.known(), budget.known()
-    return then.keys() != now.keys() or any(
-        abs(amount - then[name]) > max(BUDGET_CHANGE_RATIO * then[name], BUDGET_CHANGE_MIN)
-        for name, amount in now.items()
-    )

@@ -62,6 +62,11 @@ class WireCard:
         self._line: Line | None = None
         self._dialled_seconds = 0
 
+    @property
+    def address(self) -> str:
+        """Where its device listens."""
+        return self._address
+
     async def line(self) -> Line:
         """Return a line to the device, for calls that are handed on as they came."""
         return await self._dial()

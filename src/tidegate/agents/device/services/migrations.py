@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from tidegate.agents.device.services.asking import authorized, card_asking, page, request_of
+from tidegate.agents.device.services.asking import authorized, card_asking, request_of
 from tidegate.agents.device.services.messages import has_ended, migration_message, strategy_record
 from tidegate.model.errors import InputError, TidegateError
 from tidegate.model.refusals import InvalidField
@@ -16,6 +16,7 @@ from tidegate.wire.addresses import address_of
 from tidegate.wire.card.v1 import migration_pb2, migration_pb2_grpc
 from tidegate.wire.fields import checked_text
 from tidegate.wire.names import application_of, card_of, migration_of
+from tidegate.wire.paging import page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
