@@ -17,6 +17,8 @@ from tidegate.cli.card_amounts import parse_amounts
 from tidegate.cli.doctor import printable
 from tidegate.cli.named_addresses import named_addresses
 from tidegate.model.application import Amounts, checked_name
+from tidegate.model.byte_amounts import parse_bytes
+from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
     from tidegate.agents.device.neighbours import Links
@@ -42,6 +44,7 @@ def command(
     core_worth: options.CoreWorth = 1.0,
     probe: options.Probe = "",
     peer: options.Peer = None,
+    link_capacity: options.LinkCapacity = None,
     journal: options.Journal = True,
 ) -> None:
     """Run an offload card: start, size, watch and move its applications, as asked over the network.
@@ -59,7 +62,7 @@ def command(
         host,
         core_worth,
         journal=journal,
-        links=_links(probe, peer or [], namespace, host),
+        links=_links(probe, peer or [], link_capacity or [], namespace, host),
     )
     try:
         _run(configuration, namespace)
@@ -100,10 +103,24 @@ def _configuration(
     )
 
 
-def _links(probe: str, peers: list[str], namespace: str | None, host: str) -> Links:
+def _links(probe: str, peers: list[str], capacity: list[str], namespace: str | None, host: str) -> Links:
     from tidegate.agents.device.neighbours import Links
 
-    return Links(probe=probe, cards=named_addresses("--peer", peers), namespace=namespace, host=host)
+    rates = named_addresses("--link-capacity", capacity)
+    return Links(
+        probe=probe,
+        cards=named_addresses("--peer", peers),
+        capacity={name: _rate(name, rate) for name, rate in rates.items()},
+        namespace=namespace,
+        host=host,
+    )
+
+
+def _rate(name: str, text: str) -> float:
+    rate = parse_bytes(text)
+    if rate <= 0:
+        raise InputError(f"--link-capacity {name}={text} carries nothing; give a rate above 0, as 25Gb")
+    return rate
 
 
 def _capacity(cores: float | None, memory: str | None, has: str) -> Amounts:

@@ -112,6 +112,7 @@ class Agent:
         incarnation: str,
         now_nanoseconds: Callable[[], int],
         probe_address: str = "",
+        pci_bytes_per_second: float = 0.0,
     ) -> None:
         """Go on from what ``folder`` remembers; ``loop_over`` makes the loop of the safe baseline.
 
@@ -121,7 +122,7 @@ class Agent:
         """
         self._name, self._server, self._folder = name, server, folder
         self._step_seconds, self._incarnation, self._now = step_seconds, incarnation, now_nanoseconds
-        self._probe_address = probe_address
+        self._probe_address, self._pci_bytes_per_second = probe_address, pci_bytes_per_second
         self._baseline_acts = WhenAlone(server)
         self._baseline = loop_over(self._baseline_acts)
         self._memory = _remembered(folder)
@@ -165,6 +166,7 @@ class Agent:
             allocatable=self._snapshot.places.allocatable[:, 0],
             epoch=self._memory.epoch,
             probe_address=self._probe_address,
+            pci_bytes_per_second=self._pci_bytes_per_second,
         )
 
     def step(self) -> Snapshot:

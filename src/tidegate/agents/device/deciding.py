@@ -21,6 +21,7 @@ from tidegate.agents.servers.turning import Turning
 from tidegate.app.registry import LIVE
 from tidegate.app.service import Service
 from tidegate.model.application import Amounts
+from tidegate.model.links import Consumer
 from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
@@ -128,9 +129,27 @@ class Deciding:
             now_nanoseconds=card.now,
             arrived=self._turning.arrived,
             decides=self.decides,
+            carried=self._carried,
+            link=self._link,
         )
+        self.device.pci = self._pci
         self._expecting = Expecting(resources=RESOURCES, seed=sizes.seed)
         self._pressing = Pressing(resources=RESOURCES)
+
+    def _carried(self, server: str, received: int, sent: int) -> None:
+        """Note bytes of telemetry on a server's link."""
+        self.device.ledger.count(server, Consumer.TELEMETRY, received=received, sent=sent)
+
+    def _link(self, server: str) -> int:
+        """Return what a server's link carries; 0 where nobody knows."""
+        way = self.device.way_to(server)
+        return 0 if way is None else way.capacity_bytes_per_second or 0
+
+    def _pci(self) -> dict[str, float]:
+        """Return what PCI links carry, by server, as told."""
+        return {
+            one.server: one.pci_bytes_per_second for one in self.servers.told() if one.pci_bytes_per_second
+        }
 
     @property
     def served(self) -> Served:

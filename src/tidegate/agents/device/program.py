@@ -26,6 +26,7 @@ from tidegate.agents.device.services.profiles import Profiles
 from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.retention import Retention
 from tidegate.journal.sql.writer import opened
+from tidegate.model.links import Consumer
 from tidegate.wire.card.v1.adjustment_pb2_grpc import add_AdjustmentServiceServicer_to_server
 from tidegate.wire.card.v1.application_pb2_grpc import add_ApplicationServiceServicer_to_server
 from tidegate.wire.card.v1.card_pb2_grpc import add_CardServiceServicer_to_server
@@ -117,6 +118,11 @@ async def device(configuration: Configuration, outside: Outside) -> AsyncIterato
         threads=ThreadPoolExecutor(THREADS, thread_name_prefix="device"),
         architecture=configuration.architecture,
         core_worth=configuration.core_worth,
+        forwards=outside.forwards,
+        link_capacity=configuration.links.capacity,
+    )
+    working.moving.carried = lambda target, application, sent: working.ledger.count(
+        target, Consumer.MOVE, application, sent=sent
     )
     tasks: list[asyncio.Task[None]] = []
     try:

@@ -24,6 +24,10 @@ class Link:
     """Share of what is asked that is not answered: lost there or back."""
     bytes_per_second: float | None = None
     """What it carries; None where that was not measured."""
+    left_bytes_per_second: float | None = None
+    """What it carries less what is on it now; None where either is not known."""
+    far_memory: Mapping[str, float] = field(default_factory=dict)
+    """Bytes per second of each application's far memory over it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,8 @@ class Told:
     lost: bool
     probe_address: str = ""
     """Where it answers probes of its link; empty where it doesn't."""
+    pci_bytes_per_second: float = 0.0
+    """What the PCI link to it carries; 0 where there is none, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -230,6 +232,7 @@ class Servers:
                 heard_nanoseconds=one.heard_nanoseconds,
                 lost=self.is_lost(name),
                 probe_address=one.greeting.probe_address,
+                pci_bytes_per_second=one.greeting.pci_bytes_per_second,
             )
             for name, one in self._servers.items()
         )
