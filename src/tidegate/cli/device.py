@@ -17,15 +17,15 @@ from tidegate.cli.card_amounts import parse_amounts
 from tidegate.cli.doctor import printable
 from tidegate.cli.named_addresses import named_addresses
 from tidegate.model.application import Amounts, checked_name
+from tidegate.model.autonomy import level
 from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
+    from tidegate.agents.device.deciding import Sizes
     from tidegate.agents.device.neighbours import Links
     from tidegate.agents.device.program import Configuration, Outside
 
-CARDS: Final = "cards"
-"""Folder of what cards remember, among what Tidegate keeps."""
 SOCKET: Final = "device.sock"
 RUN_ON: Final = "The device has ended; its applications run on, and the next start takes them over."
 
@@ -45,6 +45,7 @@ def command(
     probe: options.Probe = "",
     peer: options.Peer = None,
     link_capacity: options.LinkCapacity = None,
+    autonomy: options.Autonomy = "auto",
     journal: options.Journal = True,
 ) -> None:
     """Run an offload card: start, size, watch and move its applications, as asked over the network.
@@ -52,6 +53,8 @@ def command(
     Applications are processes of their own: they run on when this program ends, by Ctrl-C or by a kill, and
     the next start takes them over.
     """
+    from tidegate.agents.device.deciding import Sizes
+
     configuration = _configuration(
         checked_name("a card", card),
         listen,
@@ -61,7 +64,7 @@ def command(
         parse_amounts(reserve),
         host,
         core_worth,
-        journal=journal,
+        sizes=Sizes(journalled=journal, autonomy=level(autonomy)),
         links=_links(probe, peer or [], link_capacity or [], namespace, host),
     )
     try:
@@ -80,13 +83,12 @@ def _configuration(
     host: str,
     core_worth: float,
     *,
-    journal: bool,
+    sizes: Sizes,
     links: Links,
 ) -> Configuration:
-    from tidegate.agents.device.deciding import Sizes
     from tidegate.agents.device.program import Configuration
     from tidegate.agents.device.room import Room
-    from tidegate.app.state import state_folder
+    from tidegate.app.state import CARDS, state_folder
 
     folder = (state_folder() / CARDS / name if state is None else state).absolute()
     return Configuration(
@@ -98,7 +100,7 @@ def _configuration(
         host=host,
         architecture=platform.machine(),
         core_worth=core_worth,
-        sizes=Sizes(journalled=journal),
+        sizes=sizes,
         links=links,
     )
 

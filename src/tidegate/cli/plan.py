@@ -60,7 +60,7 @@ def show(
     with opened(journal) as journals, one_blas_thread():
         of = with_ticks(journals)
         plan = plan_shown(of.reader, of.autonomy(), workload)
-        others = [one for one in journals if one is not of]
+        others = [one for one in journals if one is not of and one.reader.span() is not None]
     rows = [row for row in plan.rows if row.pending or not changed]
     if json is not None:
         content = msgspec.json.encode(figures(of.where.name, plan, rows))

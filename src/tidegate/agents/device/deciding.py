@@ -20,7 +20,10 @@ from tidegate.agents.servers.service import TelemetryService, served
 from tidegate.agents.servers.turning import Turning
 from tidegate.app.registry import LIVE
 from tidegate.app.service import Service
+from tidegate.journal.sql.controls import AUTONOMY_DEFAULT
 from tidegate.model.application import Amounts
+from tidegate.model.autonomy import Autonomy, Level
+from tidegate.model.errors import TidegateError
 from tidegate.model.links import Consumer
 from tidegate.model.resources import Resource
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.device.services.device import Device
+    from tidegate.journal.sql.controls import Controls
     from tidegate.journal.sql.opening import Location
     from tidegate.journal.sql.writer import SqlJournal
     from tidegate.loop import Loop
@@ -53,6 +57,8 @@ class Sizes:
     seed: int = 0
     journalled: bool = True
     """Whether each turn is written down before what it orders is done."""
+    autonomy: Level = Level.AUTO
+    """Of whom no rule in the journal names."""
 
     def identity(self, card: str) -> dict[str, str]:
         """Return which loop a journal is of."""
@@ -83,6 +89,10 @@ class Deciding:
     _service: TelemetryService = field(init=False)
     _expecting: Expecting = field(init=False)
     _pressing: Pressing = field(init=False)
+    _controls: Controls | None = field(init=False)
+    """What people say in the journal; None without one."""
+    _allowed: Autonomy = field(init=False)
+    """What they said last."""
     _failed: int = 0
     """Turns that failed one after the other."""
     _looked: int = 0
@@ -98,6 +108,11 @@ class Deciding:
 
         """
         card, sizes = self.device.card, self.sizes
+        self._allowed = Autonomy(default=sizes.autonomy)
+        self._controls = None if self.journal is None else self.journal.controls(sizes.autonomy)
+        if self.journal is not None:
+            self.journal.remark(AUTONOMY_DEFAULT, sizes.autonomy.label)
+        self.listen()
         self.servers = Servers(
             card=card.name,
             epoch=card.settings.starts,
@@ -114,6 +129,7 @@ class Deciding:
             model=sizes.model,
             seed=sizes.seed,
             journal=self.journal,
+            autonomy=lambda: self._allowed,
         )
         self._own = OwnApplications(
             device=self.device,
@@ -190,6 +206,18 @@ class Deciding:
             self.servers.withdraw()
             _log("a turn of the fast loop failed unexpectedly", error)
 
+    def listen(self) -> None:
+        """Hear what people say of autonomy; what they said last holds where that can't be read.
+
+        Beside the turns: from samples to orders nothing waits for it.
+        """
+        if self._controls is None:
+            return
+        try:
+            self._allowed = self._controls.autonomy()
+        except TidegateError as error:
+            _log("autonomy can't be read, and is as it was last", error)
+
     def decides(self) -> bool:
         """Return whether turns succeed: where all fail, servers are not to rely on it."""
         return self._failed < FAILED_MAX
@@ -230,6 +258,7 @@ class Deciding:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
+            self.listen()
             self._turning.due()
             due = max(due + self.sizes.step_seconds, loop.time())
             await asyncio.sleep(due - loop.time())

@@ -23,6 +23,7 @@ from tidegate.agents.device.services.cards import Cards
 from tidegate.agents.device.services.device import THREADS, Device
 from tidegate.agents.device.services.migrations import Migrations
 from tidegate.agents.device.services.profiles import Profiles
+from tidegate.app.state import DECISIONS
 from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.retention import Retention
 from tidegate.journal.sql.writer import opened
@@ -50,8 +51,6 @@ SAMPLE_SECONDS_MIN: Final = 0.02
 SAMPLE_SECONDS_MAX: Final = 1.0
 END_SECONDS: Final = 5.0
 """How long a device that is to end waits for what it has begun."""
-JOURNAL: Final = "decisions.db"
-"""What the fast loop decided and why, beside the store."""
 RETENTION: Final = Retention(samples_seconds=3600, bytes_max=512 * 1024**2)
 """A card's disk is small: an hour of samples, a week of what changed, half a gibibyte in all."""
 HANDOUTS: Final = "handouts"
@@ -191,7 +190,7 @@ def _deciding(configuration: Configuration, working: Device) -> Iterator[Decidin
     if not sizes.journalled:
         yield Deciding(device=working, sizes=sizes)
         return
-    where = location(str(configuration.state / JOURNAL))
+    where = location(str(configuration.state / DECISIONS))
     with opened(where, sizes.identity(configuration.name), RETENTION) as journal:
         deciding = Deciding(device=working, sizes=sizes, journal=journal)
         deciding.go_on(where)

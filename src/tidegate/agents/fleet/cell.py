@@ -18,19 +18,23 @@ from tidegate.agents.fleet.patience import Patience
 from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
 from tidegate.agents.fleet.settling import arrived, settled, twice
 from tidegate.model.application import ApplicationState
-from tidegate.model.card_fleet import NOWHERE
+from tidegate.model.autonomy import Autonomy, Level
+from tidegate.model.card_fleet import NOWHERE, Move
 from tidegate.model.errors import TidegateError
+from tidegate.model.plan import Reason
 from tidegate.model.refusals import Because, Refusal, refusal
 from tidegate.plan.cards import CardPlanner
+from tidegate.plan.cards.wishes import planned
+from tidegate.plan.consent import Consent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from tidegate.agents.fleet.asking import AskedCard
     from tidegate.agents.fleet.records import CardSeen
     from tidegate.agents.fleet.store import Store
     from tidegate.model.application import ApplicationSpec
-    from tidegate.model.card_fleet import CardFleet, CardPlan, Move
+    from tidegate.model.card_fleet import CardFleet, CardPlan
 
 MOVES_AT_ONCE: Final = 2
 """Of one card, in or out: moves share its cores and its link with what it serves."""
@@ -51,6 +55,10 @@ class Cell:
     store: Store
     now_seconds: Callable[[], float]
     planner: CardPlanner = field(default_factory=CardPlanner)
+    consent: Consent = field(default_factory=lambda: Consent(lambda: Autonomy(default=Level.AUTO)))
+    """Whom people let it move; who is on no card is placed whatever they say, since they asked for that."""
+    _wished: frozenset[tuple[str, str]] = frozenset()
+    """Moves that were told of as held back: an application, and where it would go."""
     _seen: dict[str, CardSeen] = field(default_factory=dict)
     """The last sight of each card."""
     _heard: frozenset[str] = frozenset()
@@ -82,13 +90,17 @@ class Cell:
         await self._settle(heard, looked_seconds=looked)
         placed, moving = self.store.placed(), self.store.moving()
         known = tuple(self._seen[name] for name in self.cards if name in self._seen)
-        plan = None
+        plan, wished = None, tuple[Move, ...]()
         if known:
             fleet = self._columns(placed, moving)
-            plan = self.planner.plan(fleet)
+            held, reasons = self.consent.asked(fleet.applications)
+            wishes = planned(self.planner, fleet, held)
+            plan, wished = wishes.plan, wishes.wished
+            self._tell_wished(wished, dict(zip(fleet.applications, reasons.tolist(), strict=True)))
             await self._admit(plan, fleet, placed)
             await self._start(plan, placed, moving)
-            await self._limit(plan, fleet, placed, moving)
+            still = {name for name, stays in zip(fleet.applications, held, strict=True) if stays}
+            await self._limit(plan, fleet, placed, still | moving.keys())
         self.store.write(events=self._events)
         return FleetTick(
             time_seconds=self.now_seconds(),
@@ -97,6 +109,7 @@ class Cell:
             placed=self.store.placed(),
             moving=self.store.moving(),
             plan=plan,
+            wished=wished,
             events=tuple(self._events),
         )
 
@@ -358,11 +371,11 @@ class Cell:
         )
 
     async def _limit(
-        self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed], moving: Mapping[str, Moving]
+        self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed], left_alone: Collection[str]
     ) -> None:
         """Send budgets that are not what cards tell of."""
         heard = [self._seen[card] for card in self._heard]
-        sending = limiting.due(plan, fleet, placed=placed, moving=moving, heard=heard)
+        sending = limiting.due(plan, fleet, placed=placed, left_alone=left_alone, heard=heard)
         await asyncio.gather(*(self._send(one) for one in sending))
 
     async def _send(self, one: limiting.Due) -> None:
@@ -370,6 +383,16 @@ class Cell:
             await self.cards[one.card].limit(one.application, one.budget)
         except Refusal as refused:
             self._tell(one.application, f"{one.card} did not take its budget: {refused}")
+
+    def _tell_wished(self, wished: Sequence[Move], reasons: Mapping[str, int]) -> None:
+        """Tell once of each move that is wished and not done."""
+        now = frozenset((move.application, move.card_to) for move in wished)
+        for move in wished:
+            if (move.application, move.card_to) not in self._wished:
+                why = Reason(reasons[move.application]).sentence
+                told = f"would move from {move.card_from} to {move.card_to}, not done: {why}; {move.reason}"
+                self._tell(move.application, told)
+        self._wished = now
 
     def _tell(self, about: str, sentence: str) -> None:
         self._events.append(Event(time_seconds=self.now_seconds(), about=about, sentence=sentence))

@@ -35,15 +35,18 @@ def due(
     fleet: CardFleet,
     *,
     placed: Mapping[str, Placed],
-    moving: Collection[str],
+    left_alone: Collection[str],
     heard: Iterable[CardSeen],
 ) -> list[Due]:
-    """Return the budgets that are not what cards tell of; to who moves, once it is there."""
+    """Return the budgets that are not what cards tell of, but those of who is ``left_alone``.
+
+    That is who moves, until it is there, and whom people have held back.
+    """
     told = {(card.name, one.name): one.spec.budget for card in heard for one in card.applications}
     found = []
     for row, name in enumerate(fleet.applications):
         at = int(fleet.card[row])
-        if at == NOWHERE or plan.card[row] != at or name in moving:
+        if at == NOWHERE or plan.card[row] != at or name in left_alone:
             continue
         before = told.get((fleet.cards[at], name))
         budget = budget_of(plan.budget[:, row], placed[name].spec)

@@ -11,7 +11,7 @@ from tidegate.model.card_fleet import Strategy  # noqa: TC001 - msgspec reads it
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tidegate.model.card_fleet import CardPlan
+    from tidegate.model.card_fleet import CardPlan, Move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,4 +133,6 @@ class FleetTick:
     moving: Mapping[str, Moving]
     plan: CardPlan | None
     """None while no card was ever heard of."""
+    wished: tuple[Move, ...]
+    """What would be moved, and is held back by autonomy or a pause."""
     events: tuple[Event, ...]
