@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from tidegate.agents.device.budgeting import BUDGETED, EVERY_SECONDS, cuts
 from tidegate.agents.device.outlook import Outlook, ServerOutlook
 from tidegate.agents.servers.expecting import STEP_SECONDS as LOOK_SECONDS
 from tidegate.agents.servers.expecting import Expecting
@@ -26,6 +28,7 @@ from tidegate.model.autonomy import Autonomy, Level
 from tidegate.model.errors import TidegateError
 from tidegate.model.links import Consumer
 from tidegate.model.resources import Resource
+from tidegate.plan.consent import Consent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +96,8 @@ class Deciding:
     """What people say in the journal; None without one."""
     _allowed: Autonomy = field(init=False)
     """What they said last."""
+    _consent: Consent = field(init=False)
+    """What that means for budgets; the loop has its own."""
     _failed: int = 0
     """Turns that failed one after the other."""
     _looked: int = 0
@@ -113,6 +118,7 @@ class Deciding:
         if self.journal is not None:
             self.journal.remark(AUTONOMY_DEFAULT, sizes.autonomy.label)
         self.listen()
+        self._consent = Consent(lambda: self._allowed)
         self.servers = Servers(
             card=card.name,
             epoch=card.settings.starts,
@@ -190,6 +196,7 @@ class Deciding:
                 tasks.create_task(self._turning.run())
                 tasks.create_task(self._pace())
                 tasks.create_task(self._carry_out())
+                tasks.create_task(self._keep_budgets())
         except Exception as error:
             self._failed = FAILED_MAX  # nobody looks at this task before the device ends
             _log("the fast loop has ended unexpectedly", error)
@@ -252,6 +259,29 @@ class Deciding:
                 await self._own.carry_out()
             except Exception as error:  # noqa: BLE001 - the next orders may fare better, and grants stand
                 _log("orders for the card's own applications failed unexpectedly", error)
+
+    async def _keep_budgets(self) -> None:
+        """Bring those over their budget a step down, now and then."""
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            await self.keep_budgets()
+
+    async def keep_budgets(self) -> None:
+        """Take one step with each who is over its budget and may be acted on."""
+        card = self.device.card
+        with card.lock:
+            here = list(card.applications.values())
+        latest = {one.name: self.device.profiling.latest(one.name) for one in here}
+        used = {name: sample.used for name, sample in latest.items() if sample is not None}
+        due = cuts(here, used, card.now())
+        refused, _ = self._consent.asked(tuple(due))
+        for (name, lower), is_refused in zip(due.items(), refused.tolist(), strict=True):
+            if is_refused:
+                continue
+            try:
+                await self.device.do(partial(self.device.sizing.adjust, name, lower, reason=BUDGETED))
+            except Exception as error:  # noqa: BLE001 - the others go on
+                _log(f"application {name} could not be brought to its budget", error)
 
     async def _pace(self) -> None:
         """Turn the loop each step where no server does by its samples."""

@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from tidegate.agents.fleet import limiting
 from tidegate.agents.fleet.asking import said_no
 from tidegate.agents.fleet.columns import columns, has_room
+from tidegate.agents.fleet.limiting import Limiting
 from tidegate.agents.fleet.patience import Patience
 from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
 from tidegate.agents.fleet.settling import arrived, settled, twice
@@ -28,7 +28,7 @@ from tidegate.plan.cards.wishes import planned
 from tidegate.plan.consent import Consent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tidegate.agents.fleet.asking import AskedCard
     from tidegate.agents.fleet.records import CardSeen
@@ -67,9 +67,14 @@ class Cell:
     """Since when a card has said so."""
     _held_back: dict[str, float] = field(default_factory=dict)
     _patience: Patience = field(default_factory=Patience)
+    _limiting: Limiting = field(init=False)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Whoever changes placement in several steps does so alone."""
     _events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Send budgets to the same cards."""
+        self._limiting = Limiting(cards=self.cards)
 
     async def tick(self) -> FleetTick:
         """Turn once.
@@ -99,8 +104,17 @@ class Cell:
             self._tell_wished(wished, dict(zip(fleet.applications, reasons.tolist(), strict=True)))
             await self._admit(plan, fleet, placed)
             await self._start(plan, placed, moving)
-            still = {name for name, stays in zip(fleet.applications, held, strict=True) if stays}
-            await self._limit(plan, fleet, placed, still | moving.keys())
+            sending = self._limiting.due(
+                plan,
+                fleet,
+                placed=placed,
+                moving=moving.keys(),
+                held={name for name, stays in zip(fleet.applications, held, strict=True) if stays},
+                heard=[self._seen[card] for card in self._heard],
+                now_seconds=looked,
+            )
+            for name, sentence in await self._limiting.send(sending, looked):
+                self._tell(name, sentence)
         self.store.write(events=self._events)
         return FleetTick(
             time_seconds=self.now_seconds(),
@@ -369,20 +383,6 @@ class Cell:
             reason=move.reason,
             began_seconds=self.now_seconds(),
         )
-
-    async def _limit(
-        self, plan: CardPlan, fleet: CardFleet, placed: Mapping[str, Placed], left_alone: Collection[str]
-    ) -> None:
-        """Send budgets that are not what cards tell of."""
-        heard = [self._seen[card] for card in self._heard]
-        sending = limiting.due(plan, fleet, placed=placed, left_alone=left_alone, heard=heard)
-        await asyncio.gather(*(self._send(one) for one in sending))
-
-    async def _send(self, one: limiting.Due) -> None:
-        try:
-            await self.cards[one.card].limit(one.application, one.budget)
-        except Refusal as refused:
-            self._tell(one.application, f"{one.card} did not take its budget: {refused}")
 
     def _tell_wished(self, wished: Sequence[Move], reasons: Mapping[str, int]) -> None:
         """Tell once of each move that is wished and not done."""

@@ -91,6 +91,7 @@ class Applications(application_pb2_grpc.ApplicationServiceServicer):
                 lambda spec: codec.updated(spec, wanted.spec, request.update_mask.paths),
                 etag=wanted.etag,
                 validate_only=request.validate_only,
+                tells_budget="spec.budget" in request.update_mask.paths,
                 request=request_of(request),
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tidegate.agents.device.budgeting import LAPSE_SECONDS, has_lapsed
 from tidegate.agents.device.curve import fitted
 from tidegate.agents.device.records import MigrationPhase, Strategy
 from tidegate.agents.device.room import allocated, amounts, overfull
@@ -143,11 +144,28 @@ def application_message(device: Device, one: Application) -> application_pb2.App
                     truth=TRUE if runs else FALSE,
                     message=one.failure,
                     changed_nanoseconds=one.changed_nanoseconds,
-                )
+                ),
+                *_budget_conditions(one, card.now()),
             ],
         ),
         etag=one.etag,
     )
+
+
+def _budget_conditions(one: Application, now_nanoseconds: int) -> list[amounts_pb2.Condition]:
+    """Return whether the budget it was given holds; nothing where it was given none."""
+    if not one.spec.budget.known():
+        return []
+    lapsed = has_lapsed(one, now_nanoseconds)
+    told = (
+        f"its budget was not told again for {LAPSE_SECONDS:g} s and holds no more: it may hold up to its "
+        "ceiling; see that the fleet manager runs"
+    )
+    return [
+        amounts_pb2.Condition(
+            type="BudgetFresh", truth=FALSE if lapsed else TRUE, message=told if lapsed else ""
+        )
+    ]
 
 
 def adjustment_message(device: Device, one: Adjustment) -> adjustment_pb2.Adjustment:
