@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 from tidegate.agents.fleet.asking import said_no
 from tidegate.agents.fleet.columns import columns, has_room
 from tidegate.agents.fleet.limiting import Limiting
+from tidegate.agents.fleet.looking import sights
 from tidegate.agents.fleet.patience import Patience
 from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
 from tidegate.agents.fleet.settling import arrived, settled, twice
 from tidegate.model.application import ApplicationState
 from tidegate.model.autonomy import Autonomy, Level
 from tidegate.model.card_fleet import NOWHERE, Move
-from tidegate.model.errors import TidegateError
 from tidegate.model.plan import Reason
 from tidegate.model.refusals import Because, Refusal, refusal
 from tidegate.plan.cards import CardPlanner
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 MOVES_AT_ONCE: Final = 2
 """Of one card, in or out: moves share its cores and its link with what it serves."""
-LOOK_SECONDS: Final = 3.0
-"""What is not answered by then is silence."""
 DYING_SECONDS: Final = 30.0
 """A card that is not well for so long is left; until then it takes nothing new: much passes by itself."""
 HELD_BACK_SECONDS: Final = 60.0
@@ -57,6 +55,8 @@ class Cell:
     planner: CardPlanner = field(default_factory=CardPlanner)
     consent: Consent = field(default_factory=lambda: Consent(lambda: Autonomy(default=Level.AUTO)))
     """Whom people let it move; who is on no card is placed whatever they say, since they asked for that."""
+    last: FleetTick | None = None
+    """The latest turn; None before the first."""
     _wished: frozenset[tuple[str, str]] = frozenset()
     """Moves that were told of as held back: an application, and where it would go."""
     _seen: dict[str, CardSeen] = field(default_factory=dict)
@@ -95,13 +95,15 @@ class Cell:
         await self._settle(heard, looked_seconds=looked)
         placed, moving = self.store.placed(), self.store.moving()
         known = tuple(self._seen[name] for name in self.cards if name in self._seen)
-        plan, wished = None, tuple[Move, ...]()
+        plan, fleet, wished, why = None, None, tuple[Move, ...](), dict[str, str]()
         if known:
             fleet = self._columns(placed, moving)
             held, reasons = self.consent.asked(fleet.applications)
             wishes = planned(self.planner, fleet, held)
             plan, wished = wishes.plan, wishes.wished
-            self._tell_wished(wished, dict(zip(fleet.applications, reasons.tolist(), strict=True)))
+            rows = zip(fleet.applications, held.tolist(), reasons.tolist(), strict=True)
+            why = {name: Reason(code).sentence for name, is_held, code in rows if is_held}
+            self._tell_wished(wished, why)
             await self._admit(plan, fleet, placed)
             await self._start(plan, placed, moving)
             sending = self._limiting.due(
@@ -109,14 +111,14 @@ class Cell:
                 fleet,
                 placed=placed,
                 moving=moving.keys(),
-                held={name for name, stays in zip(fleet.applications, held, strict=True) if stays},
+                held=why.keys(),
                 heard=[self._seen[card] for card in self._heard],
                 now_seconds=looked,
             )
             for name, sentence in await self._limiting.send(sending, looked):
                 self._tell(name, sentence)
         self.store.write(events=self._events)
-        return FleetTick(
+        self.last = FleetTick(
             time_seconds=self.now_seconds(),
             cards=known,
             silent=silent,
@@ -125,7 +127,10 @@ class Cell:
             plan=plan,
             wished=wished,
             events=tuple(self._events),
+            fleet=fleet,
+            held=why,
         )
+        return self.last
 
     def _columns(self, placed: Mapping[str, Placed], moving: Mapping[str, Moving], *new: Placed) -> CardFleet:
         """Return the fleet as it was seen last, and who would be new."""
@@ -225,26 +230,14 @@ class Cell:
 
     async def _look(self) -> dict[str, str]:
         """Ask every card how it is, all at once; return who did not answer, and why."""
-        names = list(self.cards)
-        answers = await asyncio.gather(
-            *(asyncio.wait_for(self.cards[name].look(), LOOK_SECONDS) for name in names),
-            return_exceptions=True,
-        )
-        silent: dict[str, str] = {}
+        seen, silent = await sights(self.cards)
         now = self.now_seconds()
-        for name, answer in zip(names, answers, strict=True):
-            if isinstance(answer, TimeoutError):
-                silent[name] = f"no answer within {LOOK_SECONDS:g} s"
-            elif isinstance(answer, TidegateError | asyncio.CancelledError):
-                silent[name] = str(answer) or "the call was cut off"
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                self._seen[name] = answer
-                if not answer.degraded:
-                    self._unwell.pop(name, None)
-                elif self._unwell.setdefault(name, now) == now:
-                    self._tell(name, f"is not well and takes nothing new: {answer.degraded}")
+        for name, card in seen.items():
+            self._seen[name] = card
+            if not card.degraded:
+                self._unwell.pop(name, None)
+            elif self._unwell.setdefault(name, now) == now:
+                self._tell(name, f"is not well and takes nothing new: {card.degraded}")
         return silent
 
     async def _settle(self, heard: Sequence[CardSeen], *, looked_seconds: float) -> None:
@@ -384,13 +377,13 @@ class Cell:
             began_seconds=self.now_seconds(),
         )
 
-    def _tell_wished(self, wished: Sequence[Move], reasons: Mapping[str, int]) -> None:
+    def _tell_wished(self, wished: Sequence[Move], held: Mapping[str, str]) -> None:
         """Tell once of each move that is wished and not done."""
         now = frozenset((move.application, move.card_to) for move in wished)
         for move in wished:
             if (move.application, move.card_to) not in self._wished:
-                why = Reason(reasons[move.application]).sentence
-                told = f"would move from {move.card_from} to {move.card_to}, not done: {why}; {move.reason}"
+                why = f"{held[move.application]}; {move.reason}"
+                told = f"would move from {move.card_from} to {move.card_to}, not done: {why}"
                 self._tell(move.application, told)
         self._wished = now
 

@@ -11,7 +11,7 @@ from tidegate.model.card_fleet import Strategy  # noqa: TC001 - msgspec reads it
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tidegate.model.card_fleet import CardPlan, Move
+    from tidegate.model.card_fleet import CardFleet, CardPlan, Move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,3 +136,7 @@ class FleetTick:
     wished: tuple[Move, ...]
     """What would be moved, and is held back by autonomy or a pause."""
     events: tuple[Event, ...]
+    fleet: CardFleet | None = None
+    """What the plan is of; None where there is none."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """Why people let nobody act on an application, by its name."""

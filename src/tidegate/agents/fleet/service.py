@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from tidegate.agents.fleet.cell import LOOK_SECONDS
 from tidegate.agents.fleet.handed import FleetAdjustments, FleetMigrations, FleetProfiles
 from tidegate.agents.fleet.handing import ANY, Context, Handing
+from tidegate.agents.fleet.looking import LOOK_SECONDS
+from tidegate.agents.fleet.planning import FleetPlan
 from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, Refusal
 from tidegate.wire import names
@@ -25,6 +26,7 @@ from tidegate.wire.card.v1 import (
     card_pb2,
     card_pb2_grpc,
     migration_pb2_grpc,
+    plan_pb2_grpc,
     profiling_pb2_grpc,
 )
 from tidegate.wire.identities import Role, require
@@ -252,6 +254,7 @@ def served(cell: Cell, cards: Mapping[str, WireCard]) -> tuple[Served, ...]:
     handing = Handing(cell, cards)
     looked, applied = FleetCards(handing), FleetApplications(handing)
     adjusted, moved, watched = FleetAdjustments(handing), FleetMigrations(handing), FleetProfiles(handing)
+    plan = FleetPlan(cell)
     adding: dict[str, Callable[[grpc.aio.Server], None]] = {
         "CardService": lambda to: card_pb2_grpc.add_CardServiceServicer_to_server(looked, to),
         "ApplicationService": lambda to: application_pb2_grpc.add_ApplicationServiceServicer_to_server(
@@ -261,6 +264,7 @@ def served(cell: Cell, cards: Mapping[str, WireCard]) -> tuple[Served, ...]:
             adjusted, to
         ),
         "MigrationService": lambda to: migration_pb2_grpc.add_MigrationServiceServicer_to_server(moved, to),
+        "PlanService": lambda to: plan_pb2_grpc.add_PlanServiceServicer_to_server(plan, to),
         "ProfilingService": lambda to: profiling_pb2_grpc.add_ProfilingServiceServicer_to_server(watched, to),
     }
     return tuple(Served(f"tidegate.card.v1.{name}", add) for name, add in adding.items())

@@ -67,7 +67,7 @@ class CardPlanner:
         movable = (at.card == fleet.card) & (fleet.card != NOWHERE) & fleet.heard[np.maximum(fleet.card, 0)]
         movable &= fleet.settled_seconds >= self.dwell_seconds
         while len(made) < self.moves_max:
-            gain = np.where(movable[:, None] & _open(at), moves_of.gains(at), 0)
+            gain = np.where(movable[:, None] & open_cards(at), moves_of.gains(at), 0)
             with np.errstate(divide="ignore", invalid="ignore"):
                 back = np.where(gain > GAIN_MIN * weight, pause * weight / gain, np.inf)
             value = np.where(back <= self.pay_back_seconds_max, gain, 0)
@@ -107,7 +107,7 @@ def _must(fleet: CardFleet) -> NDArray[np.bool_]:
     return leaves & ~np.isneginf(fleet.settled_seconds)
 
 
-def _open(at: Standing, rows: NDArray[np.intp] | None = None) -> NDArray[np.bool_]:
+def open_cards(at: Standing, rows: NDArray[np.intp] | None = None) -> NDArray[np.bool_]:
     """Return which card would take whom in, over links with room for it: (applications, cards).
 
     ``rows`` says of which applications; of all without it.
@@ -121,7 +121,7 @@ def _open(at: Standing, rows: NDArray[np.intp] | None = None) -> NDArray[np.bool
 
 def _best(at: Standing, application: int) -> int:
     """Return the card on which one application would gain most among those it fits on; or `NOWHERE`."""
-    fits = _open(at, np.array([application]))[0] & (_joined(at, application) <= 1)
+    fits = open_cards(at, np.array([application]))[0] & (_joined(at, application) <= 1)
     if not fits.any():
         return NOWHERE
     gain = moves_of.gains(at, np.array([application]))[0]

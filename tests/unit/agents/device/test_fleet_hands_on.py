@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,9 +14,18 @@ from tidegate.agents.fleet.cell import Cell
 from tidegate.agents.fleet.over_wire import WireCard
 from tidegate.agents.fleet.service import ANY, served
 from tidegate.agents.fleet.store import Store
+from tidegate.cli.main import run
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.refusals import Because
-from tidegate.wire.card.v1 import adjustment_pb2, amounts_pb2, application_pb2, migration_pb2, profiling_pb2
+from tidegate.wire.card.v1 import (
+    adjustment_pb2,
+    amounts_pb2,
+    application_pb2,
+    migration_pb2,
+    plan_pb2,
+    plan_pb2_grpc,
+    profiling_pb2,
+)
 from tidegate.wire.dialing import dialled
 from tidegate.wire.identities import Role
 from tidegate.wire.serving import serving
@@ -223,6 +233,44 @@ def test_pages_of_all_cards_hold_everyone_once_in_order(fleet, monkeypatch):
             await made.api.refused(Because.INVALID, made.api.applications.ListApplications, bad)
 
     asyncio.run(scenario())
+
+
+def test_the_plan_is_shown_with_its_reasons(fleet, tmp_path, capsys):
+    async def scenario():
+        async with fleet() as made:
+            request = plan_pb2.ListPlannedApplicationsRequest(parent=ANY)
+            stub = plan_pb2_grpc.PlanServiceStub(made.api.line)
+            await made.api.refused(Because.NOT_NOW, stub.ListPlannedApplications, request)
+            await made.put("card-a")
+            await made.put("card-b", "zed", port=7001)
+            told = await stub.ListPlannedApplications(request)
+            assert [one.application for one in told.applications] == ["web", "zed"]
+            web = told.applications[0]
+            assert (web.card, web.target) == ("cards/card-a", "cards/card-a")
+            assert "stays for 120 s" in web.reason
+            assert web.strategy == migration_pb2.STRATEGY_HANDOFF
+            assert web.budget.cpu_millis >= web.need.cpu_millis > 0
+            assert told.planned_nanoseconds > 0
+            request.page_size = 1
+            first = await stub.ListPlannedApplications(request)
+            request.page_token = first.next_page_token
+            assert (await stub.ListPlannedApplications(request)).applications[0].application == "zed"
+            one_card = plan_pb2.ListPlannedApplicationsRequest(parent="cards/card-b")
+            assert [
+                one.application for one in (await stub.ListPlannedApplications(one_card)).applications
+            ] == ["zed"]
+            address, path = made.api.line.address, str(tmp_path / "plan.json")
+            command = ["plan", "show", "--address", address, "--json", path]
+            assert await asyncio.to_thread(run, command) == 0
+            assert await asyncio.to_thread(run, [*command, "--workload", "z*", "--changed"]) == 0
+            assert await asyncio.to_thread(run, [*command, "--journal", "x"]) == 2
+
+    asyncio.run(scenario())
+    out = capsys.readouterr().out
+    assert "The plan of 2 cards" in out
+    assert "stays for 120 s" in out
+    assert "0 of 2 applications are to go to another card" in out
+    assert json.loads((tmp_path / "plan.json").read_text())["rows"] == []
 
 
 def test_a_delete_that_is_sent_again_is_answered_as_the_first_time(fleet):
