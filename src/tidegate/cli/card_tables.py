@@ -83,7 +83,7 @@ def conditions(found: Iterable[amounts_pb2.Condition]) -> list[Text]:
     return [
         Text(printable(f"{one.type}: {one.message}"), "red")
         for one in found
-        if one.truth == amounts_pb2.TRUTH_FALSE and one.message
+        if one.truth in {amounts_pb2.TRUTH_FALSE, amounts_pb2.TRUTH_UNKNOWN} and one.message
     ]
 
 

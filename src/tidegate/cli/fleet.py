@@ -15,6 +15,7 @@ from tidegate.app.state import FLEET, state_folder
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.cli.named_addresses import named_addresses
+from tidegate.model.application import checked_name
 from tidegate.model.autonomy import level
 from tidegate.plan.cards import CardPlanner
 
@@ -35,6 +36,13 @@ def command(
     dwell: Annotated[
         str, typer.Option(help="How long who has moved, or was just found, stays where it is, like 2m.")
     ] = "2m",
+    fenced: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A card that left for good and surely runs nothing: what it had is placed anew. Repeatable.",
+        ),
+    ] = None,
     autonomy: Annotated[
         str, typer.Option(help="Autonomy of applications that no rule names: observe, recommend, auto.")
     ] = "auto",
@@ -51,6 +59,7 @@ def command(
         every_seconds=parse_duration_seconds(every),
         certificates=certs,
         autonomy=level(autonomy),
+        fenced=frozenset(checked_name("a card", name) for name in fenced or ()),
         planner=CardPlanner(dwell_seconds=parse_duration_seconds(dwell)),
     )
     console = Console(stderr=True)

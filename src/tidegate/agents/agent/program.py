@@ -83,6 +83,7 @@ async def _joined(
             step_seconds=options.step_seconds,
             incarnation=f"{os.getpid()}-{clock.now_nanoseconds()}",
             now_nanoseconds=clock.now_nanoseconds,
+            forwards_seconds=clock.forwards_seconds,
             probe_address=probe,
             pci_bytes_per_second=pci_bytes_per_second(options.card_pci) if options.card_pci else 0.0,
         )

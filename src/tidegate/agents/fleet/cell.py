@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.fleet.asking import said_no
 from tidegate.agents.fleet.columns import columns, has_room
+from tidegate.agents.fleet.departed import freed
 from tidegate.agents.fleet.limiting import Limiting
 from tidegate.agents.fleet.looking import sights
 from tidegate.agents.fleet.patience import Patience
-from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
+from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed, begun_move
 from tidegate.agents.fleet.settling import arrived, settled, twice
 from tidegate.model.application import ApplicationState
 from tidegate.model.autonomy import Autonomy, Level
 from tidegate.model.card_fleet import NOWHERE, Move
+from tidegate.model.errors import InputError
 from tidegate.model.plan import Reason
 from tidegate.model.refusals import Because, Refusal, refusal
 from tidegate.plan.cards import CardPlanner
@@ -53,6 +55,8 @@ class Cell:
     store: Store
     now_seconds: Callable[[], float]
     planner: CardPlanner = field(default_factory=CardPlanner)
+    fenced: frozenset[str] = frozenset()
+    """Cards that left and surely run nothing, as a person says."""
     consent: Consent = field(default_factory=lambda: Consent(lambda: Autonomy(default=Level.AUTO)))
     """Whom people let it move; who is on no card is placed whatever they say, since they asked for that."""
     last: FleetTick | None = None
@@ -73,8 +77,15 @@ class Cell:
     _events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Send budgets to the same cards."""
+        """Send budgets to the same cards.
+
+        Raises:
+            InputError: a card is fenced that is asked, too.
+
+        """
         self._limiting = Limiting(cards=self.cards)
+        for name in sorted(self.fenced & self.cards.keys()):
+            raise InputError(f"card '{name}' is fenced and asked at once; leave out --card or --fenced")
 
     async def tick(self) -> FleetTick:
         """Turn once.
@@ -242,6 +253,9 @@ class Cell:
 
     async def _settle(self, heard: Sequence[CardSeen], *, looked_seconds: float) -> None:
         """Hear how moves ended, then compare what was found with what was written down."""
+        gone = freed(self.store.placed(), self.store.moving(), self.fenced, looked_seconds)
+        self._events += gone.events
+        self.store.write(placed=gone.placed, forgotten=gone.forgotten, ended=gone.ended)
         await asyncio.gather(*(self._hear(one) for one in self.store.moving().values()))
         now = self.now_seconds()
         found = settled(
@@ -360,22 +374,11 @@ class Cell:
             if not has_room(self._seen[move.card_to], self._seen[move.card_from], move.application):
                 continue  # the budgets of this plan make it; asked now, it would be refused and held back
             busy += [move.card_from, move.card_to]
-            begun.append(self._begun(move, one))
+            self._tell(move.application, f"moves from {move.card_from} to {move.card_to}: {move.reason}")
+            begun.append(begun_move(move, epoch=one.epoch_asked + 1, now_seconds=self.now_seconds()))
         asked = [replace(placed[one.application], epoch_asked=one.epoch) for one in begun]
         self.store.write(placed=asked, moving=begun)
         await asyncio.gather(*(self._hear(one) for one in begun))
-
-    def _begun(self, move: Move, one: Placed) -> Moving:
-        self._tell(move.application, f"moves from {move.card_from} to {move.card_to}: {move.reason}")
-        return Moving(
-            application=move.application,
-            card_from=move.card_from,
-            card_to=move.card_to,
-            epoch=one.epoch_asked + 1,
-            strategy=move.strategy,
-            reason=move.reason,
-            began_seconds=self.now_seconds(),
-        )
 
     def _tell_wished(self, wished: Sequence[Move], held: Mapping[str, str]) -> None:
         """Tell once of each move that is wished and not done."""

@@ -48,6 +48,8 @@ class FleetOptions:
     every_seconds: float = EVERY_SECONDS
     certificates: Path | None = None
     planner: CardPlanner = field(default_factory=CardPlanner)
+    fenced: frozenset[str] = frozenset()
+    """Cards that left and surely run nothing: what they had is placed anew."""
     autonomy: Level = Level.AUTO
     """Of whom no rule names."""
 
@@ -81,6 +83,7 @@ async def run_fleet(
             store=store,
             now_seconds=lambda: clock.now_nanoseconds() / NANOSECONDS,
             planner=options.planner,
+            fenced=options.fenced,
             consent=Consent(controls.autonomy),
         )
         try:

@@ -102,6 +102,19 @@ class Moving:
     """As the card calls it; empty until it answered."""
 
 
+def begun_move(move: Move, *, epoch: int, now_seconds: float) -> Moving:
+    """Return a planned move as it begins, under an epoch nobody was given before."""
+    return Moving(
+        application=move.application,
+        card_from=move.card_from,
+        card_to=move.card_to,
+        epoch=epoch,
+        strategy=move.strategy,
+        reason=move.reason,
+        began_seconds=now_seconds,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How a move ended, as its card tells."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from tidegate.agents.fleet.departed import waits_for
 from tidegate.agents.fleet.handed import FleetAdjustments, FleetMigrations, FleetProfiles
 from tidegate.agents.fleet.handing import ANY, Context, Handing
 from tidegate.agents.fleet.looking import LOOK_SECONDS
@@ -21,6 +22,7 @@ from tidegate.wire import names
 from tidegate.wire.applications import spec_message, spec_record
 from tidegate.wire.card.v1 import (
     adjustment_pb2_grpc,
+    amounts_pb2,
     application_pb2,
     application_pb2_grpc,
     card_pb2,
@@ -123,7 +125,7 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
             self._cell.check(name, spec)
             return application_pb2.CreateApplicationResponse(application=request.application)
         placed = self._cell.admit(name, spec, request.request_id)
-        return application_pb2.CreateApplicationResponse(application=_given(placed))
+        return application_pb2.CreateApplicationResponse(application=self._given(placed))
 
     async def GetApplication(
         self, request: application_pb2.GetApplicationRequest, context: Context
@@ -132,8 +134,11 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
         require(context, Role.OPERATOR, Role.FLEET)
         card, request.name = self._handing.named(request.name)
         if not card:
-            placed = self._cell.store.placed()[names.last(request.name)]
-            return application_pb2.GetApplicationResponse(application=_given(placed))
+            waiting = self._cell.store.placed()[names.last(request.name)]
+            return application_pb2.GetApplicationResponse(application=self._given(waiting))
+        placed = self._cell.store.placed().get(names.application_of(request.name).application)
+        if card not in self._handing.cards and placed is not None and placed.card == card:
+            return application_pb2.GetApplicationResponse(application=self._given(placed))
         answer: application_pb2.GetApplicationResponse = await self._handing.once(
             card, lambda line: Applying(line).GetApplication, request, context
         )
@@ -216,9 +221,10 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
     async def _after(self, last: str, count: int) -> list[application_pb2.Application]:
         """Return so many applications whose names come after one, in the order of their names."""
         placed = self._cell.store.placed()
-        found = [_given(one) for one in placed.values() if not one.card]
+        found = [self._given(one) for one in placed.values() if not one.card]
         found = sorted((one for one in found if one.name > last), key=lambda one: one.name)
-        cards = [card for card in sorted(self._handing.cards, key=_on) if f"{_on(card)}~" > last]
+        known = {*self._handing.cards, *(one.card for one in placed.values() if one.card)}
+        cards = [card for card in sorted(known, key=_on) if f"{_on(card)}~" > last]
         for first in range(0, len(cards), CARDS_AT_ONCE):
             if len(found) >= count:
                 break
@@ -246,7 +252,27 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
                         return found
         except TidegateError:
             known = sorted(name for name, one in placed.items() if one.card == card)
-            return [_given(placed[name]) for name in known if f"{_on(card)}{name}" > last][:count]
+            return [self._given(placed[name]) for name in known if f"{_on(card)}{name}" > last][:count]
+
+    def _given(self, placed: Placed) -> application_pb2.Application:
+        """Return an application as the fleet knows it: on no card yet, or on one that does not answer."""
+        unheard, on_none = (
+            application_pb2.APPLICATION_STATE_UNSPECIFIED,
+            application_pb2.APPLICATION_STATE_STOPPED,
+        )
+        card, last = names.card_name(placed.card) if placed.card else ANY, self._cell.last
+        ready = amounts_pb2.Condition(
+            type="Ready",
+            truth=amounts_pb2.TRUTH_UNKNOWN if placed.card or placed.asked else amounts_pb2.TRUTH_FALSE,
+            message=waits_for(placed, self._cell.cards, None if last is None else last.plan),
+        )
+        return application_pb2.Application(
+            name=f"{card}/applications/{placed.name}",
+            spec=spec_message(placed.spec),
+            status=application_pb2.ApplicationStatus(
+                state=unheard if placed.card else on_none, epoch=placed.epoch, conditions=[ready]
+            ),
+        )
 
 
 def served(cell: Cell, cards: Mapping[str, WireCard]) -> tuple[Served, ...]:
@@ -273,19 +299,3 @@ def served(cell: Cell, cards: Mapping[str, WireCard]) -> tuple[Served, ...]:
 def _on(card: str) -> str:
     """Return what the names of all applications on a card begin with."""
     return f"{names.card_name(card)}/applications/"
-
-
-def _given(placed: Placed) -> application_pb2.Application:
-    """Return an application as the fleet knows it: on no card yet, or on one that does not answer."""
-    unheard, on_none = (
-        application_pb2.APPLICATION_STATE_UNSPECIFIED,
-        application_pb2.APPLICATION_STATE_STOPPED,
-    )
-    card = names.card_name(placed.card) if placed.card else ANY
-    return application_pb2.Application(
-        name=f"{card}/applications/{placed.name}",
-        spec=spec_message(placed.spec),
-        status=application_pb2.ApplicationStatus(
-            state=unheard if placed.card else on_none, epoch=placed.epoch
-        ),
-    )

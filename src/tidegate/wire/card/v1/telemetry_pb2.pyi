@@ -309,11 +309,11 @@ class Orders(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     ROSTER_VERSION_FIELD_NUMBER: _builtins.int
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
-    EXPIRES_NANOSECONDS_FIELD_NUMBER: _builtins.int
     WORKLOAD_IDS_FIELD_NUMBER: _builtins.int
     RESOURCE_ROWS_FIELD_NUMBER: _builtins.int
     AMOUNTS_FROM_FIELD_NUMBER: _builtins.int
     AMOUNTS_TO_FIELD_NUMBER: _builtins.int
+    TTL_NANOSECONDS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Grows by one with each; outcomes name it."""
     epoch: _builtins.int
@@ -322,8 +322,6 @@ class Orders(_message.Message):
     """The roster the identifiers are of."""
     batch_number: _builtins.int
     """The batch they were decided on. Refused where the server's workloads have changed since."""
-    expires_nanoseconds: _builtins.int
-    """Nanoseconds since 1970 UTC after which nothing of it may be done."""
     workload_ids: _builtins.bytes
     """(orders,) int64: whom."""
     resource_rows: _builtins.bytes
@@ -332,6 +330,10 @@ class Orders(_message.Message):
     """(orders,) float32: what each held when it was decided; NaN unknown, infinite without limit."""
     amounts_to: _builtins.bytes
     """(orders,) float32: what each is to hold."""
+    ttl_nanoseconds: _builtins.int
+    """Nanoseconds after the agent took that batch, by a clock of its own that only runs forwards, until which it may
+    be done: neither two clocks that differ nor a slow way make late orders fresh.
+    """
     def __init__(
         self,
         *,
@@ -339,15 +341,15 @@ class Orders(_message.Message):
         epoch: _builtins.int = ...,
         roster_version: _builtins.int = ...,
         batch_number: _builtins.int = ...,
-        expires_nanoseconds: _builtins.int = ...,
         workload_ids: _builtins.bytes = ...,
         resource_rows: _builtins.bytes = ...,
         amounts_from: _builtins.bytes = ...,
         amounts_to: _builtins.bytes = ...,
+        ttl_nanoseconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts_from", b"amounts_from", "amounts_to", b"amounts_to", "batch_number", b"batch_number", "epoch", b"epoch", "expires_nanoseconds", b"expires_nanoseconds", "number", b"number", "resource_rows", b"resource_rows", "roster_version", b"roster_version", "workload_ids", b"workload_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts_from", b"amounts_from", "amounts_to", b"amounts_to", "batch_number", b"batch_number", "epoch", b"epoch", "number", b"number", "resource_rows", b"resource_rows", "roster_version", b"roster_version", "ttl_nanoseconds", b"ttl_nanoseconds", "workload_ids", b"workload_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
