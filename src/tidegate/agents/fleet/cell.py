@@ -111,7 +111,8 @@ class Cell:
             fleet = self._columns(placed, moving)
             held, reasons = self.consent.asked(fleet.applications)
             wishes = planned(self.planner, fleet, held)
-            plan, wished = wishes.plan, wishes.wished
+            unplaced = self._patience.told(wishes.plan.unplaced)
+            plan, wished = replace(wishes.plan, unplaced=unplaced), wishes.wished
             rows = zip(fleet.applications, held.tolist(), reasons.tolist(), strict=True)
             why = {name: Reason(code).sentence for name, is_held, code in rows if is_held}
             self._tell_wished(wished, why)
@@ -307,7 +308,7 @@ class Cell:
     def _failed(self, moving: Moving, why: str) -> None:
         now = self.now_seconds()
         self._held_back[moving.application] = now + HELD_BACK_SECONDS
-        self._patience.refused(moving.application, moving.card_to, now)
+        self._patience.refused(moving.application, moving.card_to, now, why)
         told = f"could not be moved from {moving.card_from} to {moving.card_to}: {why}"
         self._events.append(Event(time_seconds=now, about=moving.application, sentence=told))
         self.store.write(ended=[moving.application])
@@ -342,7 +343,7 @@ class Cell:
             if refused.field == "epoch" and refused.limit is not None:
                 epoch = max(epoch, int(refused.limit))  # one of that name was there before
             else:
-                self._patience.refused(one.name, card, now)
+                self._patience.refused(one.name, card, now, str(refused))
             self.store.write(placed=[replace(one, asked="", epoch=epoch, epoch_asked=epoch)])
         else:
             self._tell(one.name, f"taken in by {card}")
