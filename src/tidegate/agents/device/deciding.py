@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from tidegate.agents.device.budgeting import BUDGETED, EVERY_SECONDS, cuts
 from tidegate.agents.device.outlook import Outlook, ServerOutlook
 from tidegate.agents.servers.expecting import STEP_SECONDS as LOOK_SECONDS
 from tidegate.agents.servers.expecting import Expecting
@@ -20,13 +22,19 @@ from tidegate.agents.servers.service import TelemetryService, served
 from tidegate.agents.servers.turning import Turning
 from tidegate.app.registry import LIVE
 from tidegate.app.service import Service
+from tidegate.journal.sql.controls import AUTONOMY_DEFAULT
 from tidegate.model.application import Amounts
+from tidegate.model.autonomy import Autonomy, Level
+from tidegate.model.errors import TidegateError
+from tidegate.model.links import Consumer
 from tidegate.model.resources import Resource
+from tidegate.plan.consent import Consent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.device.services.device import Device
+    from tidegate.journal.sql.controls import Controls
     from tidegate.journal.sql.opening import Location
     from tidegate.journal.sql.writer import SqlJournal
     from tidegate.loop import Loop
@@ -52,6 +60,8 @@ class Sizes:
     seed: int = 0
     journalled: bool = True
     """Whether each turn is written down before what it orders is done."""
+    autonomy: Level = Level.AUTO
+    """Of whom no rule in the journal names."""
 
     def identity(self, card: str) -> dict[str, str]:
         """Return which loop a journal is of."""
@@ -84,6 +94,12 @@ class Deciding:
     _service: TelemetryService = field(init=False)
     _expecting: Expecting = field(init=False)
     _pressing: Pressing = field(init=False)
+    _controls: Controls | None = field(init=False)
+    """What people say in the journal; None without one."""
+    _allowed: Autonomy = field(init=False)
+    """What they said last."""
+    _consent: Consent = field(init=False)
+    """What that means for budgets; the loop has its own."""
     _failed: int = 0
     """Turns that failed one after the other."""
     _shown: Snapshot | None = None
@@ -101,6 +117,12 @@ class Deciding:
 
         """
         card, sizes = self.device.card, self.sizes
+        self._allowed = Autonomy(default=sizes.autonomy)
+        self._controls = None if self.journal is None else self.journal.controls(sizes.autonomy)
+        if self.journal is not None:
+            self.journal.remark(AUTONOMY_DEFAULT, sizes.autonomy.label)
+        self.listen()
+        self._consent = Consent(lambda: self._allowed)
         self.servers = Servers(
             card=card.name,
             epoch=card.settings.starts,
@@ -117,6 +139,7 @@ class Deciding:
             model=sizes.model,
             seed=sizes.seed,
             journal=self.journal,
+            autonomy=lambda: self._allowed,
         )
         self._own = OwnApplications(
             device=self.device,
@@ -139,9 +162,27 @@ class Deciding:
             now_nanoseconds=card.now,
             arrived=self._turning.arrived,
             decides=self.decides,
+            carried=self._carried,
+            link=self._link,
         )
+        self.device.pci = self._pci
         self._expecting = Expecting(resources=RESOURCES, seed=sizes.seed)
         self._pressing = Pressing(resources=RESOURCES)
+
+    def _carried(self, server: str, received: int, sent: int) -> None:
+        """Note bytes of telemetry on a server's link."""
+        self.device.ledger.count(server, Consumer.TELEMETRY, received=received, sent=sent)
+
+    def _link(self, server: str) -> int:
+        """Return what a server's link carries; 0 where nobody knows."""
+        way = self.device.way_to(server)
+        return 0 if way is None else way.capacity_bytes_per_second or 0
+
+    def _pci(self) -> dict[str, float]:
+        """Return what PCI links carry, by server, as told."""
+        return {
+            one.server: one.pci_bytes_per_second for one in self.servers.told() if one.pci_bytes_per_second
+        }
 
     @property
     def served(self) -> Served:
@@ -166,6 +207,7 @@ class Deciding:
                 tasks.create_task(self._turning.run())
                 tasks.create_task(self._pace())
                 tasks.create_task(self._carry_out())
+                tasks.create_task(self._keep_budgets())
         except Exception as error:
             self._failed = FAILED_MAX  # nobody looks at this task before the device ends
             _log("the fast loop has ended unexpectedly", error)
@@ -181,6 +223,18 @@ class Deciding:
             self._failed += 1
             self.servers.withdraw()
             _log("a turn of the fast loop failed unexpectedly", error)
+
+    def listen(self) -> None:
+        """Hear what people say of autonomy; what they said last holds where that can't be read.
+
+        Beside the turns: from samples to orders nothing waits for it.
+        """
+        if self._controls is None:
+            return
+        try:
+            self._allowed = self._controls.autonomy()
+        except TidegateError as error:
+            _log("autonomy can't be read, and is as it was last", error)
 
     def decides(self) -> bool:
         """Return whether turns succeed: where all fail, servers are not to rely on it."""
@@ -225,11 +279,35 @@ class Deciding:
             except Exception as error:  # noqa: BLE001 - the next orders may fare better, and grants stand
                 _log("orders for the card's own applications failed unexpectedly", error)
 
+    async def _keep_budgets(self) -> None:
+        """Bring those over their budget a step down, now and then."""
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            await self.keep_budgets()
+
+    async def keep_budgets(self) -> None:
+        """Take one step with each who is over its budget and may be acted on."""
+        card = self.device.card
+        with card.lock:
+            here = list(card.applications.values())
+        latest = {one.name: self.device.profiling.latest(one.name) for one in here}
+        used = {name: sample.used for name, sample in latest.items() if sample is not None}
+        due = cuts(here, used, card.now())
+        refused, _ = self._consent.asked(tuple(due))
+        for (name, lower), is_refused in zip(due.items(), refused.tolist(), strict=True):
+            if is_refused:
+                continue
+            try:
+                await self.device.do(partial(self.device.sizing.adjust, name, lower, reason=BUDGETED))
+            except Exception as error:  # noqa: BLE001 - the others go on
+                _log(f"application {name} could not be brought to its budget", error)
+
     async def _pace(self) -> None:
         """Turn the loop each step where no server does by its samples."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
+            self.listen()
             self._turning.due()
             due = max(due + self.sizes.step_seconds, loop.time())
             await asyncio.sleep(due - loop.time())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.agents.agent.agent import MOVED_RATIO
+from tidegate.agents.device.budgeting import budget_of
 from tidegate.agents.servers.servers import NANOSECONDS, STALE_STEPS
 from tidegate.model.application import Amounts, ApplicationState
 from tidegate.model.outcome import Outcome, Phase
@@ -142,7 +143,7 @@ class OwnApplications:
         fresh = np.array([_is_fresh(one, now, self.step_seconds) for one in latest], dtype=np.bool_)
         used = self._frame([one.used for one in latest], math.nan)
         used[:, ~fresh] = np.nan
-        most = [_smaller(one.spec.budget, one.spec.ceiling).over(allocatable) for one in running]
+        most = [_smaller(budget_of(one, now), one.spec.ceiling).over(allocatable) for one in running]
         capacity = self._frame(most, math.nan)
         held = self._frame([one.held.over(one.amounts) for one in running], math.nan)
         grant = np.where(np.isnan(held), capacity, held)  # without a limit it may have all there is

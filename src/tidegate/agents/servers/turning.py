@@ -50,7 +50,8 @@ class Turning:
         turned = 0
         while ticks is None or turned < ticks:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._step_seconds * 1.5)
+                async with asyncio.timeout(self._step_seconds * 1.5):  # `wait_for` makes a task of each
+                    await self._woken.wait()
             self._woken.clear()
             if not self._servers.names:
                 continue
