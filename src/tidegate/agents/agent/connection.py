@@ -86,7 +86,7 @@ class Connection:
                 await asyncio.sleep(due - loop.time())
                 if self._sample():
                     # The device decides by the sample; the baseline is there in case it doesn't.
-                    await asyncio.sleep(BASELINE_AFTER_SECONDS)
+                    await asyncio.sleep(min(BASELINE_AFTER_SECONDS, step_seconds / 4))
                     self._agent.think()
         finally:
             keeping.cancel()
@@ -188,7 +188,7 @@ class Connection:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):  # `wait_for` makes a task of each
                     message = await waiting.get()
-                yield message
             except TimeoutError:
                 now = self._clock.now_seconds() * 10**9
-                yield _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))
+                message = _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))
+            yield message

@@ -102,8 +102,6 @@ class Deciding:
     """What that means for budgets; the loop has its own."""
     _failed: int = 0
     """Turns that failed one after the other."""
-    _shown: Snapshot | None = None
-    """The card's own applications as the last turn was shown them."""
     _looked: int = 0
     """When what is expected was last written down, in steps of `LOOK_SECONDS`."""
     _ordered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -216,7 +214,7 @@ class Deciding:
     def _tick(self) -> None:
         """Turn the loop once; one turn that fails costs a step, and grants stand."""
         try:
-            self._shown = self._own.sample()
+            self._own.sample()
             self.seen(self._turned())
             self._failed = 0
         except Exception as error:  # noqa: BLE001 - the next one may do better
@@ -254,7 +252,7 @@ class Deciding:
 
     def _look(self) -> None:
         """Follow what the card's own applications need, by the sample that the last turn was shown."""
-        snapshot = self._shown
+        snapshot = self._own.snapshot
         if snapshot is None:
             return
         self._expecting.show(replace(snapshot, capacity=self._own.ceilings))

@@ -15,7 +15,7 @@ from tidegate.forecast.cycles import memory as memories
 from tidegate.forecast.cycles import record as records
 from tidegate.forecast.cycles.backtest import CYCLES_BACK, TOLERANCES_STEPS
 from tidegate.forecast.cycles.memory import BASELINE, CYCLES, NARROW, NOTHING, WIDE, Sample
-from tidegate.forecast.cycles.search import search, wake
+from tidegate.forecast.cycles.search import awaited, due, search, wake
 from tidegate.forecast.engine.past import Slots
 from tidegate.forecast.point import CERTAIN
 from tidegate.forecast.windows import HOUR_SECONDS, Passed, steps_in
@@ -63,7 +63,8 @@ class Cycles:
     def observe(self, snapshot: Snapshot) -> None:
         """Take in one sample of every series: judge what was said of it, remember, forecast.
 
-        What was seen until now is searched for cycles before, unless `think` did.
+        What was seen before is searched for cycles first, unless `think` did, and at once where a cycle was
+        waited for.
         """
         self.think()
         memory = self._memory
@@ -82,6 +83,7 @@ class Cycles:
         records.withdraw(memory, said, sample, tick=tick, lead_steps=self._lead_steps)
         wake(memory, sample.share, tick=tick)
         self._remember(sample, snapshot.time_seconds - self._step_seconds, tick)
+        self._search(awaited(memory, tick), tick, sla)
         self._say(said, sample, tick)
         self._unsearched = tick, sla
 
@@ -91,8 +93,12 @@ class Cycles:
             return
         tick, sla = self._unsearched
         self._unsearched = None
+        self._search(due(self._memory, tick), tick, sla)
+
+    def _search(self, series: NDArray[np.int64], tick: int, sla: NDArray[np.float32]) -> None:
         search(
             self._memory,
+            series,
             tick=tick,
             sla=sla,
             lead_steps=self._lead_steps,

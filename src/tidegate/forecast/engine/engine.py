@@ -270,6 +270,7 @@ class Engine:
 
 _NOBODY = np.empty(0, dtype=np.int64)
 
+
 def _views(columns: Columns, part: slice) -> pasts.Chunk:
     """Return views of all columns for some series, by their flat numbers."""
     return {name: flat(columns[name])[..., part] for name in columns.names}

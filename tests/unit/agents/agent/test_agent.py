@@ -204,19 +204,19 @@ class Failing:
     """A server that can't be read for some steps."""
 
     def __init__(self, agent, times):
-        self.step, self.left, self.calls = agent.step, times, 0
+        self.sample, self.left, self.calls = agent.sample, times, 0
 
     def __call__(self):
         self.calls += 1
         if self.calls > 1 and self.left:
             self.left -= 1
             raise TidegateError("the disk is slow")
-        return self.step()
+        return self.sample()
 
 
 def connected(agent, times, tmp_path):
     told, failing = [], Failing(agent, times)
-    agent.step = failing
+    agent.sample = failing
     made = Connection(agent, address=f"unix:{tmp_path}/nobody.sock", clock=SystemClock(), told=told.append)
     return made, told, failing
 

@@ -51,6 +51,7 @@ def turn(stage, deciding, times=3):
         stage.clock.advance(1)
         deciding.device.profiling.turn()
         deciding._tick()
+        deciding._think()
 
 
 def carried_out(deciding):
