@@ -66,10 +66,11 @@ proto: setup ## write the Python of proto/ into src/tidegate/wire
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
 
 lock: .venv/.uv ## pin the requirements again; LOCK=--upgrade takes the newest
-	@echo "pinning requirements/dev.txt, run.txt and uv.txt"
-	@$(COMPILE) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt >/dev/null
+	@echo "pinning requirements/dev.txt, run.txt, libvirt.txt and uv.txt"
+	@$(COMPILE) --all-extras --no-emit-package libvirt-python --group dev pyproject.toml --output-file requirements/dev.txt >/dev/null
 	@$(COMPILE) --constraint requirements/dev.txt --extra replay --group build pyproject.toml \
 	  --output-file requirements/run.txt >/dev/null
+	@echo libvirt-python | $(COMPILE) - --output-file requirements/libvirt.txt >/dev/null
 	@echo uv | $(COMPILE) --constraint requirements/dev.txt - --output-file requirements/uv.txt >/dev/null
 
 clean: ## remove .venv and everything built or cached
