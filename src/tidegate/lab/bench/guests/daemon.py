@@ -11,13 +11,14 @@ import os
 import shutil
 import signal
 import subprocess
-import time
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from tidegate.lab.guests.image import cache_folder
+from tidegate.lab.bench.guests.image import cache_folder
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,12 +78,13 @@ class Daemon:
             self._process = subprocess.Popen(  # noqa: S603
                 self._command(), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
-        deadline = time.monotonic() + READY_SECONDS_MAX
+        pause = threading.Event()
+        deadline = perf_counter() + READY_SECONDS_MAX
         while not self.socket.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or perf_counter() > deadline:
                 self.stop()
                 raise InputError(f"libvirtd does not start: {log.read_text(errors='replace')[-300:].strip()}")
-            time.sleep(POLL_SECONDS)
+            pause.wait(POLL_SECONDS)
 
     def stop(self) -> None:
         """End it; its domains go on, as they do when a daemon is restarted."""
@@ -123,8 +125,9 @@ def started(folder: Path, *, namespace: str = "") -> Iterator[Daemon]:
     _kept().mkdir(parents=True, exist_ok=True)
     (folder / "sock").mkdir()
     (folder / _flat("/etc/libvirt") / "qemu.conf").write_text(QEMU_CONF)
+    host = uuid.uuid5(uuid.NAMESPACE_URL, str(folder))
     (folder / "libvirtd.conf").write_text(
-        f'unix_sock_dir = "{folder}/sock"\nhost_uuid = "{uuid.uuid4()}"\nauth_unix_rw = "none"\n'
+        f'unix_sock_dir = "{folder}/sock"\nhost_uuid = "{host}"\nauth_unix_rw = "none"\n'
     )
     daemon = Daemon(folder=folder, namespace=namespace)
     try:

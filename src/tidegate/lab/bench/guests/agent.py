@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
+import threading
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, Self
 
 from tidegate.model.errors import TidegateError
@@ -64,8 +65,8 @@ class GuestAgent:
             TidegateError: it did not within so many seconds.
 
         """
-        deadline = time.monotonic() + seconds
-        number = 0
+        deadline = perf_counter() + seconds
+        number, pause = 0, threading.Event()
         while True:
             number += 1
             try:
@@ -74,9 +75,9 @@ class GuestAgent:
                     return
             except TidegateError:
                 pass
-            if time.monotonic() > deadline:
+            if perf_counter() > deadline:
                 raise TidegateError(f"the guest did not boot within {seconds:g} s")
-            time.sleep(POLL_SECONDS)
+            pause.wait(POLL_SECONDS)
 
     def close(self) -> None:
         """Hang up; the guest's agent waits for the next."""

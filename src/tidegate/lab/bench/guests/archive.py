@@ -48,7 +48,7 @@ def terminal(name: str, major: int, minor: int) -> Entry:
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
-    """Return the archive of these entries, owned by root, of no time: the same entries give the same bytes."""
+    """Return the archive of these entries, owned by root, of no time: same entries, same bytes."""
     written = bytearray()
     for number, entry in enumerate(entries, 1):
         _append(written, number, entry)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import quoteattr
 
-from tidegate.lab.guests.image import CHANNEL
+from tidegate.lab.bench.guests.image import CHANNEL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tidegate.lab.guests.image import Image
+    from tidegate.lab.bench.guests.image import Image
 
 MIB: Final = 2**20
 COMMAND_LINE: Final = "console=ttyS0 quiet panic=-1"
@@ -36,7 +35,6 @@ class GuestSpec:
     """Name of the tap that libvirt makes for its one interface; empty: none."""
     words: str = ""
     """Further words of the kernel's command line, like ``swap=vda``."""
-    identity: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def socket(self) -> Path:
@@ -50,14 +48,14 @@ class GuestSpec:
 
 
 def domain_xml(spec: GuestSpec, image: Image) -> str:
-    """Return the domain: emulated (TCG), q35, virtio everything, balloon that tells every second, the agent's channel."""
+    """Return the domain: emulated (TCG), q35, virtio all over, a balloon that tells every second."""
     kibibytes = spec.memory_bytes // 1024
     most = ""
     if spec.plugged_bytes_max:
         most = f"<maxMemory slots='4' unit='KiB'>{kibibytes + spec.plugged_bytes_max // 1024}</maxMemory>"
     return f"""\
 <domain type='qemu'>
-  <name>{spec.name}</name><uuid>{spec.identity}</uuid>
+  <name>{spec.name}</name>
   {most}<memory unit='KiB'>{kibibytes}</memory>
   <vcpu current='{spec.vcpus}'>{spec.vcpus_max}</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>

@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tidegate.lab.guests.archive import Entry, archive, folder, link, program, terminal
-from tidegate.lab.guests.kernel import bare, found_kernel, modules_of
+from tidegate.lab.bench.guests.archive import Entry, archive, folder, link, program, terminal
+from tidegate.lab.bench.guests.kernel import bare, found_kernel, modules_of
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _agent(where: Path) -> bytes:
         raise InputError("there is no C compiler for the guest's agent; run tests/real/install.sh as root")
     source, binary = where / "agent.c", where / "agent"
     source.write_bytes(_source("agent.c"))
-    command = [compiler, "-O2", "-static", "-pthread", "-s", "-o", binary, source, "-lm"]
+    command = [compiler, "-O2", "-static", "-pthread", "-s", "-o", str(binary), str(source), "-lm"]
     done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=SECONDS_MAX)  # noqa: S603
     if done.returncode != 0:
         raise InputError(f"the guest's agent can't be compiled: {done.stderr.strip()[-200:]}")
@@ -134,7 +134,7 @@ def _agent(where: Path) -> bytes:
 
 
 def _source(name: str) -> bytes:
-    return resources.files("tidegate.lab.guests").joinpath(name).read_bytes()
+    return resources.files("tidegate.lab.bench.guests").joinpath(name).read_bytes()
 
 
 def _forget_oldest(images: Path) -> None:
