@@ -96,7 +96,8 @@ class Seer:
         held = with_taps(held, noted)
         sold = np.where(np.isinf(sold) & np.isfinite(held), np.inf, sold)
         period = max((one.balloon_period_seconds for one in look.described), default=1)
-        told = fresh(sample, time_seconds, period) & self._told_since_moved(sample, time_seconds)
+        lately = fresh(sample, time_seconds, period)
+        told = lately & self._told_since_moved(sample, time_seconds)
         frames = frames_of(sample, per_second, told=told, sold=sold, held=held)
         self._speak_as_asked(sample.ids, frames)
         roster = self._roster_of(sample, look.described, sold)
@@ -106,7 +107,7 @@ class Seer:
             places=self.places,
             frames=frames,
             behaviour=behaviour_of(sample, per_second, roster, time_seconds),
-            settable=_settable(sample, look.described, told) & np.isfinite(frames.capacity),
+            settable=_settable(look.described, lately) & np.isfinite(frames.capacity),
         )
 
     def took(self, wish: Wish, seen: Seen) -> None:
@@ -225,7 +226,7 @@ def with_taps(held: NDArray[np.float64], noted: Mapping[int, Mapping[str, Entry]
     return held
 
 
-def _settable(sample: Sample, described: Sequence[Described], told: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _settable(described: Sequence[Described], told: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return what can be set where nothing else stands in the way, (resources, domains)."""
     settable = np.zeros((len(RESOURCES), len(described)), dtype=np.bool_)
     settable[CPU] = [one.has_quota for one in described]
