@@ -53,7 +53,12 @@ class FakeDomain:
         self.cpu = {"vcpu_quota": -1, "vcpu_period": 100_000, "cpu_shares": 1024}
         self.tune = {"total_bytes_sec": 0, "read_bytes_sec": 0, "write_bytes_sec": 0}
         self.totals = {"vcpu.0.time": 0, "vcpu.2.time": 0, "vcpu.0.delay": 0}
-        self.totals |= {"net.0.rx.bytes": 0, "net.0.tx.bytes": 0, "block.0.rd.bytes": 0, "block.0.wr.bytes": 0}
+        self.totals |= {
+            "net.0.rx.bytes": 0,
+            "net.0.tx.bytes": 0,
+            "block.0.rd.bytes": 0,
+            "block.0.wr.bytes": 0,
+        }
         self.calls = []
 
     def name(self):
@@ -215,9 +220,7 @@ def server_of(host, tmp_path):
     def make(uri="fake:///", **options):
         at = host.by_uri[uri]
         given = {"step_seconds": 10, "ledger_path": tmp_path / "libvirt.json", "memory_step_seconds": 0.0}
-        server = LibvirtServer(
-            uri, clock=at.clock, monotonic_seconds=lambda: at.passed, **(given | options)
-        )
+        server = LibvirtServer(uri, clock=at.clock, monotonic_seconds=lambda: at.passed, **(given | options))
         made.append(server)
         return server
 
