@@ -11,7 +11,7 @@ from tidegate.drivers.libvirt.cores import can_plug, set_cores, set_priority
 from tidegate.drivers.libvirt.described import described
 from tidegate.drivers.libvirt.frames import CPU, MEMORY, NETWORK, STORAGE
 from tidegate.drivers.libvirt.hand import Hand, Unwilling
-from tidegate.drivers.libvirt.memory import set_memory
+from tidegate.drivers.libvirt.memory import set_memory, wait_for_event
 from tidegate.drivers.libvirt.settings import MEMORY as MEMORY_SETTING
 from tidegate.drivers.libvirt.settings import QUOTA, VCPUS, Settings
 from tidegate.drivers.libvirt.throughput import set_network, set_storage
@@ -163,6 +163,8 @@ class Acting:
             self.sleep(POLL_SECONDS)
             if setting == VCPUS:
                 self._write_back(hand, setting, value)  # each time lets one go
+        if setting == MEMORY_SETTING:
+            wait_for_event(hand)
         return True
 
     def _hand(self, uuid: str, is_replaced: Callable[[], bool]) -> Hand:

@@ -27,6 +27,7 @@ class Plugged:
     """A device of memory that grows and shrinks (virtio-mem)."""
 
     alias: str
+    bytes_now: int
     bytes_max: int
     block_bytes: int
 
@@ -120,6 +121,7 @@ def _plugged(memory: Element) -> Plugged:
     assert alias is not None, "only live devices, which have an alias, are asked"
     return Plugged(
         alias=alias.get("name", ""),
+        bytes_now=_bytes(memory.find("target/current")),
         bytes_max=_bytes(memory.find("target/size")),
         block_bytes=_bytes(memory.find("target/block")) or 2**21,
     )

@@ -16,6 +16,8 @@ from tidegate.drivers.libvirt.settings import MEMORY, PLUGGED
 from tidegate.model.outcome import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tidegate.drivers.libvirt.hand import Hand
     from tidegate.drivers.libvirt.runner import Wish
 
@@ -59,10 +61,15 @@ class Guest:
 def set_memory(hand: Hand, wish: Wish) -> Phase:
     """Give a domain so many bytes."""
     phase = _set(hand, wish)
-    deadline = hand.monotonic_seconds() + EVENT_SECONDS_MAX
-    while (hand.settings.read(MEMORY) or 0) != hand.domain.info()[2] and hand.monotonic_seconds() < deadline:
-        hand.sleep(POLL_SECONDS)
+    wait_for_event(hand)
     return phase
+
+
+def wait_for_event(hand: Hand) -> None:
+    """Wait until bulk statistics know where the balloon is, so that the next look shows what was done."""
+    deadline = hand.monotonic_seconds() + EVENT_SECONDS_MAX
+    while _actual(hand) != hand.domain.info()[2] and hand.monotonic_seconds() < deadline:
+        hand.sleep(POLL_SECONDS)
 
 
 def _set(hand: Hand, wish: Wish) -> Phase:
@@ -83,7 +90,7 @@ def asked(hand: Hand) -> Guest | None:
     if "usable" not in told or "actual" not in told:
         return None
     return Guest(
-        actual=int(told["actual"]),
+        actual=int(told["actual"]) + _plugged(hand),
         usable=int(told["usable"]),
         swapped_out=int(told.get("swap_out", 0)),
         told_seconds=int(told.get("last_update", 0)),
@@ -130,17 +137,16 @@ def _gave_up(hand: Hand, began: Guest) -> Phase:
     hand.unwilling.remember(hand.uuid, MEMORY)
     found = asked(hand)
     actual = began.actual if found is None else found.actual
-    if hand.described.plugged:
-        return Phase.TIMED_OUT
-    hand.settings.write(MEMORY, actual)
+    hand.settings.write(MEMORY, actual - _plugged(hand))
     return Phase.PARTIAL if actual < began.actual - NEAR_KIB else Phase.TIMED_OUT
 
 
 def _moved(hand: Hand, target: int) -> bool:
-    """Set the balloon's target and wait until it is there; whether it is."""
-    hand.change(MEMORY, target)
+    """Have the balloon take what the guest holds above a target, and wait; whether it is there."""
+    balloon = min(target - _plugged(hand), hand.described.boot_bytes // 1024)
+    hand.change(MEMORY, balloon)
     deadline = hand.monotonic_seconds() + BALLOON_SECONDS_MAX
-    while abs((hand.settings.read(MEMORY) or 0) - target) > NEAR_KIB:
+    while abs((hand.settings.read(MEMORY) or 0) - balloon) > NEAR_KIB:
         if hand.monotonic_seconds() > deadline:
             return False
         hand.sleep(POLL_SECONDS)
@@ -162,26 +168,36 @@ def _told_anew(hand: Hand, before: Guest) -> Guest | None:
 
 def _plug(hand: Hand, target: int) -> None:
     """Have devices of memory grow for what a guest is to hold above what it booted with."""
-    wanted = target - hand.described.boot_bytes // 1024
-    for device in hand.described.plugged:
-        name = f"{PLUGGED}:{device.alias}"
-        block = device.block_bytes // 1024
-        share = min(max(wanted, 0), device.bytes_max // 1024) // block * block
+    for name, share in _shares(hand, target):
         if share > (hand.settings.read(name) or 0) and not hand.unwilling.has(hand.uuid, name):
             _until(hand, name, share)
-        wanted -= share
 
 
 def _unplug(hand: Hand, target: int) -> None:
     """Have devices of memory shrink as far as the guest lets them: it may stop short at any block."""
-    wanted = target - hand.described.boot_bytes // 1024
-    for device in hand.described.plugged:
-        name = f"{PLUGGED}:{device.alias}"
-        block = device.block_bytes // 1024
-        share = -(-min(max(wanted, 0), device.bytes_max // 1024) // block) * block
+    for name, share in _shares(hand, target):
         if share < (hand.settings.read(name) or 0) and not hand.unwilling.has(hand.uuid, name):
             _until(hand, name, share)
-        wanted -= share
+
+
+def _shares(hand: Hand, target: int) -> Iterator[tuple[str, int]]:
+    """Yield each device's setting and size in whole blocks; the balloon takes what that is too much."""
+    wanted = max(target - hand.described.boot_bytes // 1024, 0)
+    for device in hand.described.plugged:
+        block = device.block_bytes // 1024
+        share = min(-(-wanted // block) * block, device.bytes_max // 1024)
+        yield f"{PLUGGED}:{device.alias}", share
+        wanted = max(wanted - share, 0)
+
+
+def _plugged(hand: Hand) -> int:
+    """Return what is plugged now, KiB."""
+    return sum(hand.settings.read(f"{PLUGGED}:{device.alias}") or 0 for device in hand.described.plugged)
+
+
+def _actual(hand: Hand) -> int:
+    """Return all memory of the guest, KiB: what its balloon leaves, and what is plugged."""
+    return (hand.settings.read(MEMORY) or 0) + _plugged(hand)
 
 
 def _until(hand: Hand, name: str, wanted: int) -> None:

@@ -23,7 +23,7 @@ from tidegate.drivers.libvirt.frames import (
     roster_of,
     sold_and_held,
 )
-from tidegate.drivers.libvirt.settings import DISK, QUOTA, TAP, VCPUS
+from tidegate.drivers.libvirt.settings import DISK, PLUGGED, QUOTA, TAP, VCPUS
 from tidegate.drivers.libvirt.settings import MEMORY as MEMORY_SETTING
 from tidegate.model.roster import HOST, Places, Roster, realigned, source_rows
 from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
@@ -194,7 +194,8 @@ def owned_of(look: Look, noted: Mapping[int, Mapping[str, Entry]]) -> NDArray[np
     amounts = look.sample.amounts
     vcpus = amounts[Amount.VCPUS].copy()
     vcpus = np.where(np.isnan(vcpus), [one.vcpus for one in look.described], vcpus)
-    memory = amounts[Amount.MEMORY_BYTES].copy()
+    plugged = np.array([sum(p.bytes_now for p in one.plugged) for one in look.described], dtype=np.float64)
+    memory = amounts[Amount.MEMORY_BYTES] - plugged
     quota = np.array([one.quota_microseconds for one in look.described], dtype=np.float64)
     network = np.array([one.network_bytes_per_second for one in look.described], dtype=np.float64)
     storage = np.array([one.disk_bytes_per_second for one in look.described], dtype=np.float64)
@@ -206,6 +207,10 @@ def owned_of(look: Look, noted: Mapping[int, Mapping[str, Entry]]) -> NDArray[np
             elif kind == MEMORY_SETTING and not math.isnan(memory[at]):
                 if entry.is_ours(name, round(memory[at] / 1024)):
                     memory[at] = entry.original * 1024.0
+            elif kind == PLUGGED:
+                now = next((p.bytes_now for p in look.described[at].plugged if name.endswith(p.alias)), 0)
+                if entry.is_ours(name, now // 1024):
+                    plugged[at] += entry.original * 1024.0 - now
             elif kind == QUOTA and entry.is_ours(name, int(quota[at])):
                 quota[at] = entry.original
             elif kind == DISK:
@@ -214,7 +219,7 @@ def owned_of(look: Look, noted: Mapping[int, Mapping[str, Entry]]) -> NDArray[np
                 network[at] = entry.original or np.inf
     period = np.array([one.period_microseconds for one in look.described], dtype=np.float64)
     cores = np.where(quota > 0, np.fmin(quota / period, 1.0), 1.0) * vcpus
-    return np.stack([cores, memory, network, storage]).reshape(len(RESOURCES), len(look.described))
+    return np.stack([cores, memory + plugged, network, storage]).reshape(len(RESOURCES), len(look.described))
 
 
 def with_taps(held: NDArray[np.float64], noted: Mapping[int, Mapping[str, Entry]]) -> NDArray[np.float64]:

@@ -33,6 +33,8 @@ class GuestSpec:
     """A raw file, which is /dev/vda in the guest."""
     tap: str = ""
     """Name of the tap that libvirt makes for its one interface; empty: none."""
+    has_system: bool = True
+    """Else there is firmware only: a guest that does nothing it is asked for."""
     words: str = ""
     """Further words of the kernel's command line, like ``swap=vda``."""
 
@@ -59,8 +61,7 @@ def domain_xml(spec: GuestSpec, image: Image) -> str:
   {most}<memory unit='KiB'>{kibibytes}</memory>
   <vcpu current='{spec.vcpus}'>{spec.vcpus_max}</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>
-    <kernel>{image.kernel}</kernel><initrd>{image.initramfs}</initrd>
-    <cmdline>{COMMAND_LINE} {spec.words}</cmdline></os>
+{_system(spec, image)}</os>
   <features><acpi/></features>
   {_cpu(spec)}
   <on_reboot>destroy</on_reboot>
@@ -74,6 +75,15 @@ def domain_xml(spec: GuestSpec, image: Image) -> str:
     {_disk(spec)}{_tap(spec)}{_plugged(spec)}
   </devices>
 </domain>"""
+
+
+def _system(spec: GuestSpec, image: Image) -> str:
+    if not spec.has_system:
+        return ""
+    return (
+        f"<kernel>{image.kernel}</kernel><initrd>{image.initramfs}</initrd>"
+        f"<cmdline>{COMMAND_LINE} {spec.words}</cmdline>"
+    )
 
 
 def _cpu(spec: GuestSpec) -> str:
