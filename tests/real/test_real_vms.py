@@ -149,7 +149,7 @@ def test_a_guest_keeps_what_it_uses_and_does_not_swap_for_us(vms, server_of):
     before = int(guest.ask("report")["pswpout"])
     time.sleep(2)
     server.read()
-    snapshot, outcome = resize(server, MEMORY, 0.3)
+    _, outcome = resize(server, MEMORY, 0.3)
     assert outcome.phase.tolist() == [Phase.PARTIAL]
     inside = guest.ask("report")
     assert int(inside["pswpout"]) == before

@@ -7,7 +7,7 @@ missing: the group is not there, the domain was busy, or the guest's driver is n
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -64,6 +64,7 @@ class Amount(IntEnum):
     """When the guest last told, seconds since 1970."""
 
 
+DISKS: Final = slice(Total.READ_BYTES, Total.WRITTEN_BYTES + 1)
 _PLAIN: Final[Mapping[str, tuple[int, float, bool]]] = {
     "cpu.time": (Total.CPU_SECONDS, 1 / NANOSECONDS, True),
     "balloon.major_fault": (Total.MAJOR_FAULTS, 1.0, True),
@@ -117,6 +118,8 @@ class Sample:
     """(`Total`, domains); NaN where not told."""
     amounts: NDArray[np.float64]
     """(`Amount`, domains); NaN where not told."""
+    disks_seconds: NDArray[np.float64]
+    """(domains,) monotonic, when disks were asked: on large hosts they take turns. NaN: never."""
 
 
 def identifier(uuid: str) -> int:
@@ -140,7 +143,21 @@ def sample_of(answers: Sequence[Answer], time_seconds: float) -> Sample:
         instance=np.array([answer.instance for answer in ordered], dtype=np.int64),
         totals=totals,
         amounts=amounts,
+        disks_seconds=np.where(np.isnan(totals[DISKS]).all(axis=0), np.nan, time_seconds),
     )
+
+
+def carried(before: Sample | None, now: Sample) -> Sample:
+    """Return a sample in which disks that were not asked are as they last were, of the time of that."""
+    if before is None:
+        return now
+    rows = source_rows(before.ids, now.ids)
+    same = (rows >= 0) & (realigned(before.instance, rows, -1) == now.instance)
+    missing = same & np.isnan(now.disks_seconds)
+    totals = now.totals.copy()
+    totals[DISKS] = np.where(missing, realigned(before.totals[DISKS], rows, np.nan), totals[DISKS])
+    seconds = np.where(missing, realigned(before.disks_seconds, rows, np.nan), now.disks_seconds)
+    return replace(now, totals=totals, disks_seconds=seconds)
 
 
 def _fill(values: Mapping[str, object], totals: NDArray[np.float64], amounts: NDArray[np.float64]) -> None:
@@ -163,6 +180,8 @@ def _fill(values: Mapping[str, object], totals: NDArray[np.float64], amounts: ND
 def rates(before: Sample | None, now: Sample) -> NDArray[np.float64]:
     """Return how fast each total rose, a second: (`Total`, domains), in the order of ``now``.
 
+    Of disks that were not asked again since nothing is known.
+
     NaN where nothing can be said: of newcomers, of those started anew, where a total fell since a device
     or vCPU left with its own.
     """
@@ -172,4 +191,6 @@ def rates(before: Sample | None, now: Sample) -> NDArray[np.float64]:
     rise = now.totals - realigned(before.totals, rows, np.nan)
     rise[:, realigned(before.instance, rows, -1) != now.instance] = np.nan
     rise[~(rise >= 0)] = np.nan
-    return rise / (now.time_seconds - before.time_seconds)
+    seconds = np.full(now.totals.shape, now.time_seconds - before.time_seconds)
+    seconds[DISKS] = now.disks_seconds - realigned(before.disks_seconds, rows, np.nan)
+    return np.divide(rise, seconds, out=np.full(rise.shape, np.nan), where=seconds > 0)

@@ -29,7 +29,7 @@ from tidegate.model.roster import HOST, Places, Roster, realigned, source_rows
 from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -191,35 +191,40 @@ def blind(seen: Seen | None, seer: Seer) -> Seen:
 
 def owned_of(look: Look, noted: Mapping[int, Mapping[str, Entry]]) -> NDArray[np.float64]:
     """Return what owners' settings allow, (resources, domains): what is set, but where we changed it."""
-    amounts = look.sample.amounts
-    vcpus = amounts[Amount.VCPUS].copy()
-    vcpus = np.where(np.isnan(vcpus), [one.vcpus for one in look.described], vcpus)
-    plugged = np.array([sum(p.bytes_now for p in one.plugged) for one in look.described], dtype=np.float64)
-    memory = amounts[Amount.MEMORY_BYTES] - plugged
-    quota = np.array([one.quota_microseconds for one in look.described], dtype=np.float64)
-    network = np.array([one.network_bytes_per_second for one in look.described], dtype=np.float64)
-    storage = np.array([one.disk_bytes_per_second for one in look.described], dtype=np.float64)
+    amounts, described = look.sample.amounts, look.described
+    vcpus = np.where(np.isnan(amounts[Amount.VCPUS]), [one.vcpus for one in described], amounts[Amount.VCPUS])
+    plugged = _column(sum(device.bytes_now for device in one.plugged) for one in described)
+    balloon = amounts[Amount.MEMORY_BYTES] - plugged
+    quota = _column(one.quota_microseconds for one in described)
+    network = _column(one.network_bytes_per_second for one in described)
+    storage = _column(one.disk_bytes_per_second for one in described)
     for at, settings in noted.items():
-        for name, entry in settings.items():
-            kind = name.partition(":")[0]
-            if kind == VCPUS and entry.is_ours(name, int(vcpus[at])):
-                vcpus[at] = entry.original
-            elif kind == MEMORY_SETTING and not math.isnan(memory[at]):
-                if entry.is_ours(name, round(memory[at] / 1024)):
-                    memory[at] = entry.original * 1024.0
-            elif kind == PLUGGED:
-                now = next((p.bytes_now for p in look.described[at].plugged if name.endswith(p.alias)), 0)
-                if entry.is_ours(name, now // 1024):
-                    plugged[at] += entry.original * 1024.0 - now
-            elif kind == QUOTA and entry.is_ours(name, int(quota[at])):
-                quota[at] = entry.original
-            elif kind == DISK:
-                storage[at] = entry.original or np.inf
-            elif kind == TAP:
-                network[at] = entry.original or np.inf
-    period = np.array([one.period_microseconds for one in look.described], dtype=np.float64)
+        vcpus[at] = _owners(settings, VCPUS, vcpus[at])
+        balloon[at] = 1024 * _owners(settings, MEMORY_SETTING, balloon[at] / 1024)
+        quota[at] = _owners(settings, QUOTA, quota[at])
+        plugged[at] = 1024 * sum(
+            _owners(settings, f"{PLUGGED}:{device.alias}", device.bytes_now / 1024)
+            for device in described[at].plugged
+        )
+        for rate, kind in ((network, TAP), (storage, DISK)):
+            owners = [entry.original for name, entry in settings.items() if name.startswith(kind)]
+            if owners:
+                rate[at] = sum(owners) if all(owners) else np.inf
+    period = _column(one.period_microseconds for one in described)
     cores = np.where(quota > 0, np.fmin(quota / period, 1.0), 1.0) * vcpus
-    return np.stack([cores, memory + plugged, network, storage]).reshape(len(RESOURCES), len(look.described))
+    return np.stack([cores, balloon + plugged, network, storage]).reshape(len(RESOURCES), len(described))
+
+
+def _owners(settings: Mapping[str, Entry], name: str, current: float) -> float:
+    """Return what the owner had set, of a setting that now is ``current``."""
+    entry = settings.get(name)
+    if entry is None or math.isnan(current) or not entry.is_ours(name, round(current)):
+        return current
+    return float(entry.original)
+
+
+def _column(values: Iterable[float]) -> NDArray[np.float64]:
+    return np.array(list(values), dtype=np.float64)
 
 
 def with_taps(held: NDArray[np.float64], noted: Mapping[int, Mapping[str, Entry]]) -> NDArray[np.float64]:

@@ -250,7 +250,7 @@ class LibvirtServer:
         finally:
             if ledger is not None:
                 ledger.close()
-            self._looker.stop_periods()
+            self._looker.close()
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._connection.close()
 

@@ -1,4 +1,4 @@
-"""A module that stands for libvirt's binding, with a hypervisor and guests that do as they are told, or don't."""
+"""A module that stands for libvirt's binding, with a hypervisor and guests that obey, or don't."""
 
 from __future__ import annotations
 
@@ -140,6 +140,7 @@ class FakeHost:
     def __init__(self):
         self.clock, self.passed = ManualClock(START), 1000.0
         self.domains, self.heard, self.is_up, self.opened = [], [], True, 0
+        self.disks_asked = 0
 
     def domain(self, name, **options):
         self.domains.append(FakeDomain(self, name, **options))
@@ -162,6 +163,15 @@ class FakeHost:
     def getAllDomainStats(self, _groups, _flags):  # noqa: N802
         self._require_up()
         return [(domain, domain.values()) for domain in self.domains]
+
+    def domainListGetStats(self, domains, groups, _flags):  # noqa: N802
+        self._require_up()
+        disks = groups & 1 << GROUPS.index("BLOCK")
+        self.disks_asked += len(domains) if disks else 0
+        return [
+            (one, {key: value for key, value in one.values().items() if disks or not key.startswith("block")})
+            for one in domains
+        ]
 
     def lookupByUUIDString(self, wanted):  # noqa: N802
         self._require_up()

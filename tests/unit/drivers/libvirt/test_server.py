@@ -331,7 +331,7 @@ def test_an_emulated_vm_is_plugged_no_more_once_it_lost_a_vcpu(host, server_of):
     resize(server, CPU, 1.0)
     resize(server, CPU, 0.5)
     assert web.vcpus == 2
-    snapshot, outcome = resize(server, CPU, 1.0)
+    _, outcome = resize(server, CPU, 1.0)
     assert outcome.phase.tolist() == [Phase.PARTIAL]
     assert web.vcpus == 2
     assert outcome.amount_read_back.tolist() == [2]

@@ -17,7 +17,6 @@ libvirt = pytest.importorskip(
     "libvirt", reason="libvirt's Python binding is not installed: tests/real/install.sh brings it"
 )
 
-URI = "test:///default"
 CPU, MEMORY = 0, 1
 DOMAIN = (
     "<domain type='test'><name>{name}</name><memory unit='KiB'>1048576</memory>"
@@ -31,8 +30,16 @@ class Paced:
 
     def __init__(self, path):
         self.clock = ManualClock(1_704_067_200)
+        # One of a file is the connection's own; test:///default is the whole process's.
+        node = path.with_suffix(".xml")
+        node.write_text(f"<node>{DOMAIN.format(name='test')}</node>")
         self.server = LibvirtServer(
-            URI, step_seconds=10, clock=self.clock, act=["*"], ledger_path=path, memory_step_seconds=0.0
+            f"test://{node}",
+            step_seconds=10,
+            clock=self.clock,
+            act=["*"],
+            ledger_path=path,
+            memory_step_seconds=0.0,
         )
         self.now_seconds, self.submit = self.clock.now_seconds, self.server.submit
         self.collect = self.server.collect
