@@ -27,7 +27,7 @@ run: .venv/.run ## start Tidegate on this machine; RUN='replay my.parquet' for a
 test: setup ## run every test but those of test-real; ARGS='-k name' for some
 	$(BIN)/pytest -q -n 2 --ignore=tests/real $(ARGS)
 
-test-real: setup ## try whole systems on this machine: cards, agents, a fleet; needs root, five minutes
+test-real: setup ## try whole systems on this machine: cards, VMs, a fleet; needs root, seven minutes
 	@test "`id -u`" = 0 || echo "test-real: NOT ROOT, so every test here is skipped; run it as root"
 	$(BIN)/pytest -q tests/real $(ARGS)
 
