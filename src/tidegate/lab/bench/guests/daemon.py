@@ -129,6 +129,7 @@ def started(folder: Path, *, namespace: str = "") -> Iterator[Daemon]:
     (folder / "libvirtd.conf").write_text(
         f'unix_sock_dir = "{folder}/sock"\nhost_uuid = "{host}"\nauth_unix_rw = "none"\n'
     )
+    groups_before = set(_groups())
     daemon = Daemon(folder=folder, namespace=namespace)
     try:
         daemon.start()
@@ -136,6 +137,9 @@ def started(folder: Path, *, namespace: str = "") -> Iterator[Daemon]:
     finally:
         daemon.stop()
         _end_guests(folder / _flat("/run/libvirt") / "qemu")
+        for group in set(_groups()) - groups_before:
+            with contextlib.suppress(OSError):  # another daemon has guests in it by now
+                group.rmdir()
 
 
 def require_libvirtd(environ: Mapping[str, str] = os.environ) -> None:
@@ -154,6 +158,12 @@ def require_libvirtd(environ: Mapping[str, str] = os.environ) -> None:
         raise InputError(f"there is no {', no '.join(missing)}; run tests/real/install.sh as root")
     if os.geteuid() != 0:
         raise InputError("a libvirtd with guests of its own needs root; run it with sudo")
+
+
+def _groups() -> list[Path]:
+    """Return the control groups in which libvirt has those of its guests."""
+    top = Path("/sys/fs/cgroup")
+    return [*top.glob("machine"), *top.glob("*/machine")]
 
 
 def _flat(place: str) -> str:

@@ -89,10 +89,13 @@ class Host:
         self.connection = binding().open(self.daemon.uri)
 
     def close(self) -> None:
-        """Hang up everywhere; the daemon's end is the guests'."""
+        """End the guests by libvirt, which removes their control groups, and hang up everywhere."""
         for guest in self._guests:
             if guest.agent is not None:
                 guest.agent.close()
+        with contextlib.suppress(binding().libvirtError):
+            for domain in self.connection.listAllDomains():
+                domain.destroy()
         with contextlib.suppress(binding().libvirtError):
             self.connection.close()
 
