@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.device.card import Card
-    from tidegate.agents.device.peers import Peer
+    from tidegate.agents.device.peers import Peer, Standby
     from tidegate.agents.device.records import Application, Migration
 
 UNKNOWN: Final = frozenset({Because.UNREACHABLE, Because.TOO_LATE})
@@ -43,6 +43,9 @@ ACTIVATE_TRIES_MAX: Final = 3
 EXPORT_TRIES_MAX: Final = 3
 SETTLE_NANOSECONDS: Final = 2 * SECOND
 """How long a standby runs before anything relies on it: what can't have its port has ended by then."""
+LISTEN_MAX_NANOSECONDS: Final = 120 * SECOND
+"""How long a standby may take to load its program: half a second of CPU takes a minute at a hundredth of a
+core. It costs nobody anything, as the application serves where it is."""
 SWITCHED: Final = (MigrationPhase.PREPARING, MigrationPhase.SWITCHING)
 RETRY_FIRST_NANOSECONDS: Final = SECOND // 2
 RETRY_MAX_NANOSECONDS: Final = 60 * SECOND
@@ -144,9 +147,7 @@ class Moving:
                 if card.now() < settled:
                     self._tries_of(one).due_nanoseconds = settled
                     return
-                trouble = peer.standing(one.application, epoch=one.epoch)
-                if trouble:
-                    self._ended_here(one, MigrationPhase.FAILED, trouble)
+                if not self._would_take_in(one, peer.standing(one.application, epoch=one.epoch)):
                     return
         except Refusal as refusal:
             if refusal.because in UNKNOWN and self._tries_of(one).count + 1 < PREPARE_TRIES_MAX:
@@ -154,6 +155,26 @@ class Moving:
             self._ended_here(one, MigrationPhase.FAILED, str(refusal))
             return
         self._release(one)
+
+    def _would_take_in(self, one: Migration, standby: Standby) -> bool:
+        """Return whether a standby would take a state in now.
+
+        Until then it serves here: who released it before would leave its clients with nobody.
+        """
+        now = self.card.now()
+        if standby.listens and not standby.trouble:
+            return True
+        trouble = standby.trouble
+        if not trouble and now - one.prepared_nanoseconds > LISTEN_MAX_NANOSECONDS:
+            trouble = (
+                f"its standby on card {one.target} does not listen on its control socket after "
+                f"{LISTEN_MAX_NANOSECONDS // SECOND} s; its log there says why"
+            )
+        if trouble:
+            self._ended_here(one, MigrationPhase.FAILED, trouble)
+        else:
+            self._tries_of(one).due_nanoseconds = now + RETRY_FIRST_NANOSECONDS
+        return False
 
     def _release(self, one: Migration) -> None:
         """Write down that it is about to serve no more here."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tidegate.model.application import ApplicationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """How an application is that waits on another card for its state."""
+
+    trouble: str = ""
+    """What keeps it from ever taking one in; empty where nothing does."""
+    listens: bool = True
+    """Whether it would take one in now: a program that is still being loaded would not."""
 
 
 class Peer(Protocol):
@@ -21,8 +32,8 @@ class Peer(Protocol):
         """Have it take an application in on standby for a move; return where it will serve."""
         ...
 
-    def standing(self, name: str, *, epoch: int) -> str:
-        """Say what keeps its standby from taking a state in; empty where nothing does."""
+    def standing(self, name: str, *, epoch: int) -> Standby:
+        """Say how its standby is."""
         ...
 
     def activate(
@@ -36,4 +47,4 @@ class Peer(Protocol):
         ...
 
 
-__all__ = ["Peer"]
+__all__ = ["Peer", "Standby"]

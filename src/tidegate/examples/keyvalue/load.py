@@ -13,8 +13,9 @@ KEYS_PER_CLIENT: Final = 64
 """Each client writes its own keys, so it knows what has to be in them."""
 SETS_OF_REQUESTS: Final = 2
 """Every second request writes, the others read."""
-REDIRECTS_MAX: Final = 32
-"""Of one request: more is a circle."""
+REDIRECTS_AT_ONCE: Final = 4
+"""Of one request: more are a circle, as while nobody listens yet where the service went; it is gone round at a
+walk, for as long as the patience lasts."""
 RETRY_SECONDS: Final = 0.05
 """Between two attempts where nobody answered."""
 LINE_BYTES_MAX: Final = 1 << 16
@@ -102,8 +103,8 @@ class Client:
                         return answer
                     redirected += 1
                     self.redirects += 1
-                    if redirected > REDIRECTS_MAX:
-                        return None
+                    if redirected > REDIRECTS_AT_ONCE:
+                        await asyncio.sleep(RETRY_SECONDS)
                     await self._follow(answer.split()[1:])
         except TimeoutError:
             await self.close()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.agents.device.records import Adjustment, Application, Migration, Profile
     from tidegate.agents.device.samples import Sample
     from tidegate.agents.device.services.device import Device
+    from tidegate.model.application import Running
     from tidegate.model.links import LinkTelemetry
 
 MILLIS: Final = 1000
@@ -131,11 +132,21 @@ def application_message(device: Device, one: Application) -> application_pb2.App
                     truth=TRUE if runs else FALSE,
                     message=one.failure,
                     changed_nanoseconds=one.changed_nanoseconds,
-                )
+                ),
+                *_listening(one, found),
             ],
         ),
         etag=one.etag,
     )
+
+
+def _listening(one: Application, found: Running | None) -> list[amounts_pb2.Condition]:
+    """Return whether one on standby would take a state in; nothing of others."""
+    if one.state is not ApplicationState.STANDBY or found is None:
+        return []
+    said = "" if found.listens else "its program is still being loaded"
+    truth = TRUE if found.listens else FALSE
+    return [amounts_pb2.Condition(type=applications_codec.LISTENING, truth=truth, message=said)]
 
 
 def adjustment_message(device: Device, one: Adjustment) -> adjustment_pb2.Adjustment:
