@@ -137,7 +137,7 @@ def test_clients_follow_and_lose_nothing():
 
 
 def test_a_client_is_sent_round_in_a_circle_until_somebody_serves():
-    """As where a service has let go, and the one it went to is still being loaded: nothing is lost by that."""
+    """As where a service let go and the one it went to is still being loaded: nothing is lost by that."""
 
     async def body():
         old, new = await stores(2)
