@@ -142,6 +142,19 @@ def test_budgets_serve_classes_in_turn():
     assert plan.budget[0].tolist() == [3, 1]
 
 
+def test_within_a_class_nobody_is_served_whole_before_all_have_an_even_share():
+    """Served in turn, the last would hold less than it uses, look ever hungrier, and stay the last."""
+    plan = CardPlanner().plan(fleet([4], [0, 0, 0, 0], [0.5, 1.2, 1.3, 3]))
+    np.testing.assert_allclose(plan.budget[0], [0.5, 3.5 / 3, 3.5 / 3, 3.5 / 3], rtol=1e-6)
+
+
+def test_an_even_share_comes_on_top_of_floors_and_is_more_for_servers_that_press_hard():
+    floor = np.array([[2, 0, 0], [0, 0, 0]], dtype=np.float32)
+    score = np.array([0, 0, 100], dtype=np.float32)
+    plan = CardPlanner().plan(fleet([5], [0, 0, 0], [6, 6, 6], floor=floor, score=score))
+    np.testing.assert_allclose(plan.budget[0], [2.75, 0.75, 1.5], rtol=1e-6)
+
+
 def test_what_is_left_over_is_shared_out_by_need_but_for_a_tenth():
     plan = CardPlanner().plan(fleet([8], [0, 0], [3, 1]))
     np.testing.assert_allclose(plan.budget[0], [3 + 2.7, 1 + 0.9])
@@ -197,6 +210,21 @@ def test_budgets_never_add_up_to_more_than_a_card_has(made):
     held = summed(plan.budget, plan.card, len(made.cards))
     assert (held <= made.allocatable * (1 + 1e-5)).all()
     assert (plan.budget >= 0).all()
+
+
+@given(fleets())
+def test_who_lacks_has_as_much_as_anyone_of_its_class_on_its_card(made):
+    """Max-min fairness: nobody above its floor could give to one that has less of it for its weight."""
+    plan = CardPlanner().plan(made)
+    need = np.minimum(np.maximum(made.need, made.floor), made.ceiling)
+    floors = np.minimum(made.floor, need)
+    fit = summed(floors, plan.card, len(made.cards)) <= made.allocatable
+    above = (plan.budget - floors) / (1 + made.score / 100)
+    for row in range(len(made.resources)):
+        for one in np.flatnonzero((plan.card != NOWHERE) & fit[row, plan.card]):
+            peers = (plan.card == plan.card[one]) & (made.priority == made.priority[one])
+            if plan.budget[row, one] < need[row, one] * (1 - 1e-4):
+                assert (above[row, peers] <= above[row, one] * (1 + 1e-3) + 1e-3 * need[row].max()).all()
 
 
 @given(fleets())
