@@ -13,7 +13,7 @@ from tidegate.model.card_fleet import NOWHERE, CardFleet, Strategy
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 from tidegate.plan.cards import CardPlanner
-from tidegate.plan.cards.budgets import summed
+from tidegate.plan.cards.budgets import budgets, summed
 from tidegate.plan.cards.moves import gains, standing, weights
 from tidegate.plan.cards.pressure import lateness_of, load_of
 
@@ -155,6 +155,16 @@ def test_an_even_share_comes_on_top_of_floors_and_is_more_for_servers_that_press
     np.testing.assert_allclose(plan.budget[0], [2.75, 0.75, 1.5], rtol=1e-6)
 
 
+def test_who_is_to_leave_is_not_starved_by_those_who_stay_until_it_has_left():
+    """One move is planned, and may wait for room; meanwhile the card is still that of all three."""
+    made = fleet([4, 4], [0, 0, 0], [2.5, 2.5, 2.5])
+    plan = CardPlanner(moves_max=1).plan(made)
+    stays = plan.card == 0
+    assert stays.sum() == 2
+    np.testing.assert_allclose(plan.budget[0, stays], 4 / 3, rtol=1e-6)
+    np.testing.assert_allclose(budgets(made, plan.card)[0, stays], 2, rtol=1e-6)
+
+
 def test_what_is_left_over_is_shared_out_by_need_but_for_a_tenth():
     plan = CardPlanner().plan(fleet([8], [0, 0], [3, 1]))
     np.testing.assert_allclose(plan.budget[0], [3 + 2.7, 1 + 0.9])
@@ -215,15 +225,16 @@ def test_budgets_never_add_up_to_more_than_a_card_has(made):
 @given(fleets())
 def test_who_lacks_has_as_much_as_anyone_of_its_class_on_its_card(made):
     """Max-min fairness: nobody above its floor could give to one that has less of it for its weight."""
-    plan = CardPlanner().plan(made)
+    card = CardPlanner().plan(made).card
+    budget = budgets(made, card)
     need = np.minimum(np.maximum(made.need, made.floor), made.ceiling)
     floors = np.minimum(made.floor, need)
-    fit = summed(floors, plan.card, len(made.cards)) <= made.allocatable
-    above = (plan.budget - floors) / (1 + made.score / 100)
+    fit = summed(floors, card, len(made.cards)) <= made.allocatable
+    above = (budget - floors) / (1 + made.score / 100)
     for row in range(len(made.resources)):
-        for one in np.flatnonzero((plan.card != NOWHERE) & fit[row, plan.card]):
-            peers = (plan.card == plan.card[one]) & (made.priority == made.priority[one])
-            if plan.budget[row, one] < need[row, one] * (1 - 1e-4):
+        for one in np.flatnonzero((card != NOWHERE) & fit[row, card]):
+            peers = (card == card[one]) & (made.priority == made.priority[one])
+            if budget[row, one] < need[row, one] * (1 - 1e-4):
                 assert (above[row, peers] <= above[row, one] * (1 + 1e-3) + 1e-3 * need[row].max()).all()
 
 

@@ -47,7 +47,7 @@ def _fair(
     card: NDArray[np.int32],
     weight: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Share room (cards,) among those on each card, by weight and to each at most what it wants: (applications,).
+    """Share room (cards,) among those on each card: by weight, to each at most what it wants (applications,).
 
     In the order of what is wanted for each unit of weight, everyone is served whole as long as an even share
     of what is left would do; from the first on for whom it would not, all get that share.

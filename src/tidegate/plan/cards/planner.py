@@ -53,7 +53,7 @@ class CardPlanner:
         made += self._gained(at)
         return CardPlan(
             card=at.card,
-            budget=budgets(fleet, at.card),
+            budget=_until_moved(fleet, at.card),
             moves=tuple(made),
             unplaced=tuple(unplaced),
         )
@@ -78,6 +78,19 @@ class CardPlanner:
             at.put(application, card)
             movable[application] = False
         return made
+
+
+def _until_moved(fleet: CardFleet, card: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return what each may hold (resources, applications) at ``card``, while moves are still to be made.
+
+    Who stays may hold no more than it may now: a move can take its time, and what others hold meanwhile who
+    is to leave does not get. Nor more than it may once all have arrived: that is what makes room for them.
+    """
+    planned = budgets(fleet, card)
+    if (card == fleet.card).all():
+        return planned
+    stays = card == fleet.card
+    return np.where(stays, np.minimum(planned, budgets(fleet, fleet.card)), planned)
 
 
 def _evacuated(at: Standing) -> tuple[list[Move], list[Unplaced]]:
