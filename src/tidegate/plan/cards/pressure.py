@@ -1,10 +1,10 @@
 """What it costs that a card is as full as it is: how late its requests are because of it.
 
-Up to `CALM` of what is allocatable nothing is late. From there on waiting grows ever faster: a quarter of the
-square of how far it is on the way to full, which at full is the share of requests that are late. It goes on so
-beyond: all share what there is, so all wait, and the more the more is asked for. It must not flatten out there,
-or one card would be given up to what the others are spared; and needs are forecasts, mostly too high. Of all
-resources the fullest counts, as in the servers' score.
+Up to `CALM` of what is allocatable nothing is late. From there on waiting grows ever faster: a quarter of
+the square of how far it is on the way to full, which at full is the share of requests that are late. It
+goes on so beyond: all share what there is, so all wait, and the more the more is asked for. It must not
+flatten out there, or one card would be given up to what the others are spared; and needs are forecasts,
+mostly too high. Of all resources the fullest counts, as in the servers' score.
 """
 
 from __future__ import annotations
