@@ -129,21 +129,6 @@ def test_a_program_starts_inside_with_nothing_of_ours(cards, tmp_path):
     assert "pipe:" not in text
 
 
-def test_a_program_on_standby_listens_once_it_has_made_its_socket(cards, tmp_path):
-    runtime = cards()
-    waits = (
-        "import os, socket, time\n"
-        "while not os.path.exists('go'):\n    time.sleep(0.01)\n"
-        "server = socket.socket(socket.AF_UNIX)\nserver.bind(os.environ['TIDEGATE_CONTROL'])\n"
-        "server.listen()\ntime.sleep(60)"
-    )
-    runtime.start("web", python(waits, hands_off=True, working_folder=str(tmp_path)), epoch=1, standby=True)
-    runtime.start("plain", shell("sleep 60"), epoch=1, standby=False)
-    assert {running.name: running.listens for running in runtime.found()} == {"plain": True, "web": False}
-    (tmp_path / "go").touch()
-    eventually(lambda: all(running.listens for running in runtime.found()))
-
-
 @pytest.mark.parametrize("command", [("no-such-program",), ("/",), ("a\0b",)])
 def test_what_can_not_be_started_leaves_nothing(cards, tmp_path, command):
     runtime = cards()

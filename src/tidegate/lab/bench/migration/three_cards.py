@@ -93,7 +93,9 @@ class ThreeCards:
         """Return it as figures."""
         most = asked.latency_seconds
         without, with_fleet = self.p99_seconds(WITHOUT), self.p99_seconds(WITH)
-        lost = sum(one.lost + one.acknowledged_writes_missing for one in self.loads.values())
+        lost = sum(
+            one.lost + one.acknowledged_writes_missing + one.wrong_reads for one in self.loads.values()
+        )
         own = [late is not None and late <= most for late in self.own_p99_seconds.values()]
         return [
             row("apps_within_latency_sla_ratio", _kept(with_fleet, most), "ratio", KEPT_LIMIT, "min"),
