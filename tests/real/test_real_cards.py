@@ -118,7 +118,7 @@ def test_a_link_that_gets_ill_is_left_within_three_ticks_and_taken_again_after_d
 
 def test_a_move_to_a_full_card_pauses_no_longer_for_it():
     """A standby that may use next to nothing takes seconds to be loaded; it serves where it is meanwhile."""
-    least = Amounts(cpu_cores=0.01)
+    least = Amounts(cpu_cores=0.015)
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Capped(KeyValue):
@@ -126,11 +126,11 @@ def test_a_move_to_a_full_card_pauses_no_longer_for_it():
             return replace(KeyValue.spec(self), ceiling=least)
 
     async def squeezed(cell):
-        one = Capped(name="squeezed", port=7650, cpu_cores=0.01, floor_cores=0.01)
+        one = Capped(name="squeezed", port=7650, cpu_cores=0.015, floor_cores=0.015)
         await cell.run(one, "a")
         load = Load(
             at=f"{cell.cards['a'].host}:7650",
-            seconds=30.0,
+            seconds=18.0,
             clients=2,
             rate=4.0,
             patience_seconds=20.0,
