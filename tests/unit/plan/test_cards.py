@@ -161,8 +161,18 @@ def test_who_is_to_leave_is_not_starved_by_those_who_stay_until_it_has_left():
     plan = CardPlanner(moves_max=1).plan(made)
     stays = plan.card == 0
     assert stays.sum() == 2
-    np.testing.assert_allclose(plan.budget[0, stays], 4 / 3, rtol=1e-6)
+    np.testing.assert_allclose(plan.budget[0], 4 / 3, rtol=1e-6)
     np.testing.assert_allclose(budgets(made, plan.card)[0, stays], 2, rtol=1e-6)
+
+
+def test_who_is_to_leave_shrinks_to_what_it_gets_where_it_goes():
+    """It has to fit there with what it holds; holding on to more, it would wait for room for ever."""
+    made = fleet([6, 4], [0, 0, 0, 1], [3, 3, 3, 3])
+    plan = CardPlanner(moves_max=1).plan(made)
+    (moved,) = np.flatnonzero(plan.card != made.card)
+    assert budgets(made, plan.card)[0, moved] == 2
+    assert plan.budget[0, moved] == 2
+    assert plan.budget[0, 3] == 2
 
 
 def test_what_is_left_over_is_shared_out_by_need_but_for_a_tenth():

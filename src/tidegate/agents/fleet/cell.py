@@ -91,7 +91,7 @@ class Cell:
             plan = self.planner.plan(fleet)
             await self._admit(plan, fleet, placed)
             await self._start(plan, placed, moving)
-            await self._limit(plan, fleet, placed, moving)
+            await self._limit(plan, fleet, placed, self.store.moving())
         self.store.write(events=self._events)
         return FleetTick(
             time_seconds=self.now_seconds(),
@@ -359,14 +359,14 @@ class Cell:
         placed: Mapping[str, Placed],
         moving: Mapping[str, Moving],
     ) -> None:
-        """Send budgets that are not what cards tell of; to who moves, once it is there."""
+        """Send budgets that are not what cards tell of; not to who is on its way."""
         told = {
             (card, one.name): one.spec.budget for card in self._heard for one in self._seen[card].applications
         }
         sending: list[Awaitable[None]] = []
         for row, name in enumerate(fleet.applications):
             at = int(fleet.card[row])
-            if at == NOWHERE or plan.card[row] != at or name in moving:
+            if at == NOWHERE or name in moving:
                 continue
             budget, before = (
                 budget_of(plan.budget[:, row], placed[name].spec),

@@ -81,16 +81,17 @@ class CardPlanner:
 
 
 def _until_moved(fleet: CardFleet, card: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return what each may hold (resources, applications) at ``card``, while moves are still to be made.
+    """Return what each may hold (resources, applications), while moves to ``card`` are still to be made.
 
-    Who stays may hold no more than it may now: a move can take its time, and what others hold meanwhile who
-    is to leave does not get. Nor more than it may once all have arrived: that is what makes room for them.
+    A move can take its time. Until then nobody may hold more than where all are now, or who is to leave would
+    have what others do not want; nor more than once all have arrived, which makes room for them: so also who
+    is to leave, as it is with what it holds that it has to fit there.
     """
     planned = budgets(fleet, card)
     if (card == fleet.card).all():
         return planned
-    stays = card == fleet.card
-    return np.where(stays, np.minimum(planned, budgets(fleet, fleet.card)), planned)
+    is_new = fleet.card == NOWHERE
+    return np.where(is_new, planned, np.minimum(planned, budgets(fleet, fleet.card)))
 
 
 def _evacuated(at: Standing) -> tuple[list[Move], list[Unplaced]]:
