@@ -143,6 +143,21 @@ def test_a_link_that_breaks_is_noticed_within_seconds():
     assert record.peer == "card-a"
 
 
+def test_two_links_join_the_same_namespaces_and_leave_them_there():
+    with EmulatedLink(LinkShape()) as outer:
+        slow, fast = LinkShape(delay_seconds=0.03), LinkShape()
+        with (
+            EmulatedLink(slow, between=outer.namespaces) as one,
+            EmulatedLink(fast, between=outer.namespaces) as other,
+        ):
+            assert len({*one.addresses, *other.addresses, *outer.addresses}) == 6
+            _, late = asyncio.run(watched(one, lambda _: True, act=lambda: None))
+            _, soon = asyncio.run(watched(other, lambda _: True, act=lambda: None))
+        assert all(name in namespaces() for name in outer.namespaces)
+    assert soon.latency_seconds < 0.03
+    assert 0.06 < late.latency_seconds < 0.1
+
+
 def test_jitter_is_told():
     with EmulatedLink(LinkShape(delay_seconds=0.002, jitter_seconds=0.009), seed=2) as link:
         _, later = asyncio.run(watched(link, lambda _: True, act=lambda: None))

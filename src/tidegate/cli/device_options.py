@@ -48,7 +48,7 @@ Probe = Annotated[
 ]
 Peer = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=HOST:PORT", help="A card and where it answers probes. Repeatable."),
+    typer.Option(metavar="NAME=HOST:PORT", help="A card or server and where it answers probes. Repeatable."),
 ]
 LinkCapacity = Annotated[
     list[str] | None,

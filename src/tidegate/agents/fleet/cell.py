@@ -122,7 +122,7 @@ class Cell:
                 plan,
                 fleet,
                 placed=placed,
-                moving=moving.keys(),
+                moving=self.store.moving().keys(),
                 held=why.keys(),
                 heard=[self._seen[card] for card in self._heard],
                 now_seconds=looked,

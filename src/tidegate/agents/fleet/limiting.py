@@ -62,14 +62,15 @@ class Limiting:
     ) -> list[Due]:
         """Return the budgets that are not what cards tell of, and those that were not told for a while.
 
-        Those who are ``moving`` get theirs once they are there; whom people have ``held`` back keep theirs.
+        Those who are ``moving`` get theirs once they are there, who waits to before; whom people have
+        ``held`` back keep theirs.
         """
         told = {(card.name, one.name): one.spec.budget for card in heard for one in card.applications}
         self._told = {pair: at for pair, at in self._told.items() if pair in told}
         found = []
         for row, name in enumerate(fleet.applications):
             at = int(fleet.card[row])
-            if at == NOWHERE or plan.card[row] != at or name in moving:
+            if at == NOWHERE or name in moving:
                 continue
             pair = (fleet.cards[at], name)
             if pair not in told:

@@ -54,7 +54,7 @@ class CardPlanner:
         made += self._gained(at)
         return CardPlan(
             card=at.card,
-            budget=budgets(fleet, at.card),
+            budget=_until_moved(fleet, at.card),
             moves=tuple(made),
             unplaced=tuple(unplaced),
         )
@@ -78,6 +78,20 @@ class CardPlanner:
             at.put(application, card)
             movable[application] = False
         return made
+
+
+def _until_moved(fleet: CardFleet, card: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return what each may hold (resources, applications), while moves to ``card`` are still to be made.
+
+    A move can take its time. Until then nobody may hold more than where all are now, or who is to leave would
+    have what others do not want; nor more than once all have arrived, which makes room for them: so also who
+    is to leave, as it is with what it holds that it has to fit there.
+    """
+    planned = budgets(fleet, card)
+    if (card == fleet.card).all():
+        return planned
+    is_new = fleet.card == NOWHERE
+    return np.where(is_new, planned, np.minimum(planned, budgets(fleet, fleet.card)))
 
 
 def _evacuated(at: Standing) -> tuple[list[Move], list[Unplaced]]:

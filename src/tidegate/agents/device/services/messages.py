@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tidegate.agents.device.records import Adjustment, Application, Migration, Profile
     from tidegate.agents.device.samples import Sample
     from tidegate.agents.device.services.device import Device
+    from tidegate.model.application import Running
     from tidegate.model.links import LinkTelemetry
 
 MILLIS: Final = 1000
@@ -146,6 +147,7 @@ def application_message(device: Device, one: Application) -> application_pb2.App
                     changed_nanoseconds=one.changed_nanoseconds,
                 ),
                 *_budget_conditions(one, card.now()),
+                *_listening(one, found),
             ],
         ),
         etag=one.etag,
@@ -166,6 +168,15 @@ def _budget_conditions(one: Application, now_nanoseconds: int) -> list[amounts_p
             type="BudgetFresh", truth=FALSE if lapsed else TRUE, message=told if lapsed else ""
         )
     ]
+
+
+def _listening(one: Application, found: Running | None) -> list[amounts_pb2.Condition]:
+    """Return whether one on standby would take a state in; nothing of others."""
+    if one.state is not ApplicationState.STANDBY or found is None:
+        return []
+    said = "" if found.listens else "its program is still being loaded"
+    truth = TRUE if found.listens else FALSE
+    return [amounts_pb2.Condition(type=applications_codec.LISTENING, truth=truth, message=said)]
 
 
 def adjustment_message(device: Device, one: Adjustment) -> adjustment_pb2.Adjustment:
