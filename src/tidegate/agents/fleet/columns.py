@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.agents.fleet.linking import between, ways
 from tidegate.model.application import Amounts
 from tidegate.model.card_fleet import NOWHERE, CardFleet
 from tidegate.model.resources import Resource
@@ -36,8 +37,6 @@ LATENCY_USUAL_SECONDS: Final = 0.25
 """What the way to a card is held against where no latency was agreed: a request in a quarter of a second."""
 RETRANSMIT_SECONDS: Final = 0.2
 """What a lost packet costs: Linux waits at least so long before it sends again (TCP_RTO_MIN)."""
-BETWEEN_BYTES_PER_SECOND: Final = 100e6
-"""What the way between two cards carries where nobody measured it: most of a gigabit."""
 
 
 def columns(
@@ -94,7 +93,8 @@ def columns(
         state_bytes=np.array([spec.state_bytes for spec in specs], dtype=np.float64),
         hands_off=np.array([spec.hands_off for spec in specs], dtype=np.bool_),
         settled_seconds=np.array([_settled(one, held_back, now_seconds) for one in placed], dtype=np.float64),
-        between_bytes_per_second=_between(cards),
+        between_bytes_per_second=between(cards),
+        ways=ways(cards, placed, need),
         refused=np.array(
             [[(one.name, card.name) in refused for card in cards] for one in placed], dtype=np.bool_
         ).reshape(len(placed), len(cards))
@@ -201,13 +201,3 @@ def _settled(one: Placed, held_back: Mapping[str, float], now_seconds: float) ->
     if held_back.get(one.name, 0.0) > now_seconds:
         return -math.inf
     return now_seconds - one.since_seconds
-
-
-def _between(cards: Sequence[CardSeen]) -> NDArray[np.float64]:
-    found = np.full((len(cards), len(cards)), BETWEEN_BYTES_PER_SECOND)
-    for row, card in enumerate(cards):
-        for column, other in enumerate(cards):
-            link = card.links.get(other.name)
-            if link is not None and link.bytes_per_second:
-                found[row, column] = link.bytes_per_second
-    return found
