@@ -115,7 +115,7 @@ def test_the_capacity_of_a_slow_link_is_told_and_so_is_what_it_carries():
     with EmulatedLink(LinkShape(delay_seconds=0.005, bytes_per_second=20 * MEGABIT)) as link:
         _, record = asyncio.run(watched(link, is_told, train_every_seconds=1.0))
     assert 500 < record.used_bytes_per_second < 200_000  # the probes themselves
-    assert record.available_bytes_per_second < record.capacity_bytes_per_second
+    assert record.headroom_bytes_per_second < record.capacity_bytes_per_second
 
 
 def test_a_longer_way_is_noticed_within_seconds():

@@ -34,6 +34,12 @@ def command(
     probe: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Answer the card's probes of the link here, over UDP.")
     ] = "",
+    card_pci: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="The card's PCI address here, as 0000:3b:00.0: its link's speed."
+        ),
+    ] = "",
     sla: Annotated[float, typer.Option(help="Share of samples that may run short.")] = 0.01,
     ticks: Annotated[int | None, typer.Option(min=1, help="End after so many samples.")] = None,
 ) -> None:
@@ -52,6 +58,7 @@ def command(
         violation_rate=sla,
         certificates=certs,
         probe=probe,
+        card_pci=card_pci,
     )
     console = Console(stderr=True)
     console.print(f"agent of server '{server}', device at {device}; Ctrl-C ends", highlight=False)

@@ -52,6 +52,8 @@ class Greeting:
     """Highest epoch of orders it has carried out."""
     probe_address: str = ""
     """Where it answers probes of its link, `host:port`; empty where it doesn't."""
+    pci_bytes_per_second: float = 0.0
+    """What the PCI link to the card carries; 0 where it is none, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,6 +96,7 @@ def greeting_message(greeting: Greeting) -> telemetry_pb2.Hello:
         allocatable=greeting.allocatable.tolist(),
         epoch=greeting.epoch,
         probe_address=greeting.probe_address,
+        pci_bytes_per_second=round(greeting.pci_bytes_per_second),
     )
 
 
@@ -133,6 +136,7 @@ def greeting_record(message: telemetry_pb2.Hello) -> Greeting:
             allocatable=allocatable,
             epoch=checked_number("epoch", message.epoch),
             probe_address=checked_text("probe_address", message.probe_address, PROBE_ADDRESS_BYTES_MAX),
+            pci_bytes_per_second=checked_number("pci_bytes_per_second", message.pci_bytes_per_second),
         )
 
 
@@ -265,7 +269,7 @@ def server_snapshot(greeting: Greeting, who: ServerRoster, sample: Sample) -> Sn
 
 
 def checked_number(field: str, number: int) -> int:
-    """Return the number of a batch, an order, a roster or an epoch.
+    """Return the number of a batch, an order, a roster or an epoch, or of bytes.
 
     Raises:
         InvalidField: it is negative, or nothing could follow it.

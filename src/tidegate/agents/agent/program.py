@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate.agents.agent.agent import Agent
 from tidegate.agents.agent.connection import Connection
 from tidegate.agents.servers.loop import baseline_loop
+from tidegate.drivers.interfaces.pci import pci_bytes_per_second
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.drivers.local.server import VIOLATION_RATE, LocalServer
 from tidegate.drivers.probes.responder import Responder
@@ -41,6 +42,8 @@ class AgentOptions:
     certificates: Path | None = None
     probe: str = ""
     """Where to answer probes of the link, ``host:port``; empty: nowhere."""
+    card_pci: str = ""
+    """The PCI address of the card, whose link says what goes through; empty: it is none."""
 
 
 async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks: int | None = None) -> int:
@@ -80,7 +83,9 @@ async def _joined(
             step_seconds=options.step_seconds,
             incarnation=f"{os.getpid()}-{clock.now_nanoseconds()}",
             now_nanoseconds=clock.now_nanoseconds,
+            forwards_seconds=clock.forwards_seconds,
             probe_address=probe,
+            pci_bytes_per_second=pci_bytes_per_second(options.card_pci) if options.card_pci else 0.0,
         )
         connection = Connection(
             agent,

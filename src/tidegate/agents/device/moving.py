@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.device.card import Card
-    from tidegate.agents.device.peers import Peer, Standby
+    from tidegate.agents.device.peers import Peer
     from tidegate.agents.device.records import Application, Migration
 
 UNKNOWN: Final = frozenset({Because.UNREACHABLE, Because.TOO_LATE})
@@ -43,9 +43,6 @@ ACTIVATE_TRIES_MAX: Final = 3
 EXPORT_TRIES_MAX: Final = 3
 SETTLE_NANOSECONDS: Final = 2 * SECOND
 """How long a standby runs before anything relies on it: what can't have its port has ended by then."""
-LISTEN_MAX_NANOSECONDS: Final = 120 * SECOND
-"""How long a standby may take to load its program: half a second of CPU takes a minute at a hundredth of a
-core. It costs nobody anything, as the application serves where it is."""
 SWITCHED: Final = (MigrationPhase.PREPARING, MigrationPhase.SWITCHING)
 RETRY_FIRST_NANOSECONDS: Final = SECOND // 2
 RETRY_MAX_NANOSECONDS: Final = 60 * SECOND
@@ -68,6 +65,8 @@ class Moving:
     peer: Callable[[str, str], Peer]
     """Makes the other card of a name and an address."""
     handouts: Handouts = field(default_factory=Handouts)
+    carried: Callable[[str, str, int], None] = lambda _card, _application, _sent: None
+    """Told the bytes of each piece of a state that goes to another card."""
     _tries: dict[str, _Tries] = field(default_factory=dict)
 
     def recover(self) -> None:
@@ -147,7 +146,14 @@ class Moving:
                 if card.now() < settled:
                     self._tries_of(one).due_nanoseconds = settled
                     return
-                if not self._would_take_in(one, peer.standing(one.application, epoch=one.epoch)):
+                standby = peer.standing(one.application, epoch=one.epoch)
+                now = card.now()
+                trouble = standby.trouble_after((now - one.prepared_nanoseconds) / SECOND, one.target)
+                if trouble:
+                    self._ended_here(one, MigrationPhase.FAILED, trouble)
+                    return
+                if not standby.listens:  # who let go now would leave its clients with nobody
+                    self._tries_of(one).due_nanoseconds = now + RETRY_FIRST_NANOSECONDS
                     return
         except Refusal as refusal:
             if refusal.because in UNKNOWN and self._tries_of(one).count + 1 < PREPARE_TRIES_MAX:
@@ -155,26 +161,6 @@ class Moving:
             self._ended_here(one, MigrationPhase.FAILED, str(refusal))
             return
         self._release(one)
-
-    def _would_take_in(self, one: Migration, standby: Standby) -> bool:
-        """Return whether a standby would take a state in now.
-
-        Until then it serves here: who released it before would leave its clients with nobody.
-        """
-        now = self.card.now()
-        if standby.listens and not standby.trouble:
-            return True
-        trouble = standby.trouble
-        if not trouble and now - one.prepared_nanoseconds > LISTEN_MAX_NANOSECONDS:
-            trouble = (
-                f"its standby on card {one.target} does not listen on its control socket after "
-                f"{LISTEN_MAX_NANOSECONDS // SECOND} s; its log there says why"
-            )
-        if trouble:
-            self._ended_here(one, MigrationPhase.FAILED, trouble)
-        else:
-            self._tries_of(one).due_nanoseconds = now + RETRY_FIRST_NANOSECONDS
-        return False
 
     def _release(self, one: Migration) -> None:
         """Write down that it is about to serve no more here."""
@@ -250,7 +236,7 @@ class Moving:
         return self.handouts.keep(one.id, lambda: runtime.export_state(one.application, one.addresses))
 
     def _send(self, one: Migration, handout: Handout | None) -> None:
-        state = () if handout is None else handout.chunks(lambda moved: self._moved(one.id, moved))
+        state = () if handout is None else handout.chunks(self._counting(one))
         try:
             self._peer(one).activate(
                 one.application,
@@ -371,6 +357,18 @@ class Moving:
             one = replace(self.card.migration(identifier), **changes)  # type: ignore[arg-type] # its own fields
             self.card.write(one)
             return one
+
+    def _counting(self, one: Migration) -> Callable[[int], None]:
+        """Return what is told how much went over so far, each time anew."""
+        before = 0
+
+        def moved(total: int) -> None:
+            nonlocal before
+            self.carried(one.target, one.application, total - before)
+            before = total
+            self._moved(one.id, total)
+
+        return moved
 
     def _moved(self, identifier: str, moved: int) -> None:
         """Note how much went over, for those who watch; it is not worth a write."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tidegate.model.application import ApplicationSpec
+
+LISTEN_SECONDS_MAX: Final = 120.0
+"""How long a standby may take to load its program: half a second of CPU takes a minute at a hundredth of a
+core. It costs nobody anything, as the application serves where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,15 @@ class Standby:
     """What keeps it from ever taking one in; empty where nothing does."""
     listens: bool = True
     """Whether it would take one in now: a program that is still being loaded would not."""
+
+    def trouble_after(self, seconds: float, card: str) -> str:
+        """Return why it is to be given up after so long on a card of that name; empty where it is not."""
+        if self.trouble or self.listens or seconds <= LISTEN_SECONDS_MAX:
+            return self.trouble
+        return (
+            f"its standby on card {card} does not listen on its control socket after {LISTEN_SECONDS_MAX:g} "
+            "s; its log there says why"
+        )
 
 
 class Peer(Protocol):

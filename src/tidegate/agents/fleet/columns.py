@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tidegate.agents.fleet.ways import lateness
+from tidegate.agents.fleet.lateness import lateness
+from tidegate.agents.fleet.linking import between, ways
 from tidegate.model.application import Amounts
 from tidegate.model.card_fleet import NOWHERE, CardFleet
 from tidegate.model.resources import Resource
@@ -33,8 +34,6 @@ USED_MARGIN: Final = 1.2
 """Where a card forecasts nothing yet, what is used and a fifth more, as operators' rules have it."""
 IDLE_RATIO: Final = 0.1
 """Least part of what it asked for at first that is needed: who idles must be able to begin again."""
-BETWEEN_BYTES_PER_SECOND: Final = 100e6
-"""What the way between two cards carries where nobody measured it: most of a gigabit."""
 
 
 def columns(
@@ -89,7 +88,8 @@ def columns(
         state_bytes=np.array([spec.state_bytes for spec in specs], dtype=np.float64),
         hands_off=np.array([spec.hands_off for spec in specs], dtype=np.bool_),
         settled_seconds=np.array([_settled(one, held_back, now_seconds) for one in placed], dtype=np.float64),
-        between_bytes_per_second=_between(cards),
+        between_bytes_per_second=between(cards),
+        ways=ways(cards, placed, need),
         refused=np.array(
             [[(one.name, card.name) in refused for card in cards] for one in placed], dtype=np.bool_
         ).reshape(len(placed), len(cards))
@@ -181,13 +181,3 @@ def _settled(one: Placed, held_back: Mapping[str, float], now_seconds: float) ->
     if held_back.get(one.name, 0.0) > now_seconds:
         return -math.inf
     return now_seconds - one.since_seconds
-
-
-def _between(cards: Sequence[CardSeen]) -> NDArray[np.float64]:
-    found = np.full((len(cards), len(cards)), BETWEEN_BYTES_PER_SECOND)
-    for row, card in enumerate(cards):
-        for column, other in enumerate(cards):
-            link = card.links.get(other.name)
-            if link is not None and link.bytes_per_second:
-                found[row, column] = link.bytes_per_second
-    return found

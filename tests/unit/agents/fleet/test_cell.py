@@ -183,6 +183,19 @@ def test_budgets_follow_class_and_are_sent_once(world):
     assert sent == {}
 
 
+def test_a_budget_is_told_again_before_its_card_would_let_it_lapse(world):
+    world.put("a", "app", 1.0)
+    world.turn()
+    sent = world.cards["a"].budgets
+    assert sent
+    told = []
+    for _ in range(30):
+        sent.clear()
+        world.turn()
+        told.append(bool(sent))
+    assert 4 <= sum(told) <= 6  # each minute of five
+
+
 def test_a_drained_card_is_emptied_and_then_left_alone(world):
     for at in range(3):
         world.put("a", f"app-{at}", 1.5)
