@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from tidegate.agents.device.card import SECOND
 from tidegate.agents.device.handouts import Handout, Handouts
 from tidegate.agents.device.lifecycle import GRACE_SECONDS, end
-from tidegate.agents.device.peers import standby_trouble
 from tidegate.agents.device.records import Gone, MigrationPhase, Strategy
 from tidegate.agents.device.sizing import most
 from tidegate.model.application import ApplicationState
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.device.card import Card
-    from tidegate.agents.device.peers import Peer, Standby
+    from tidegate.agents.device.peers import Peer
     from tidegate.agents.device.records import Application, Migration
 
 UNKNOWN: Final = frozenset({Because.UNREACHABLE, Because.TOO_LATE})
@@ -147,7 +146,14 @@ class Moving:
                 if card.now() < settled:
                     self._tries_of(one).due_nanoseconds = settled
                     return
-                if not self._would_take_in(one, peer.standing(one.application, epoch=one.epoch)):
+                standby = peer.standing(one.application, epoch=one.epoch)
+                now = card.now()
+                trouble = standby.trouble_after((now - one.prepared_nanoseconds) / SECOND, one.target)
+                if trouble:
+                    self._ended_here(one, MigrationPhase.FAILED, trouble)
+                    return
+                if not standby.listens:  # who let go now would leave its clients with nobody
+                    self._tries_of(one).due_nanoseconds = now + RETRY_FIRST_NANOSECONDS
                     return
         except Refusal as refusal:
             if refusal.because in UNKNOWN and self._tries_of(one).count + 1 < PREPARE_TRIES_MAX:
@@ -155,16 +161,6 @@ class Moving:
             self._ended_here(one, MigrationPhase.FAILED, str(refusal))
             return
         self._release(one)
-
-    def _would_take_in(self, one: Migration, standby: Standby) -> bool:
-        """Return whether a standby would take a state in now; until then it serves here, or nobody would."""
-        now = self.card.now()
-        trouble = standby_trouble(one, standby, now)
-        if trouble:
-            self._ended_here(one, MigrationPhase.FAILED, trouble)
-        elif not standby.listens:
-            self._tries_of(one).due_nanoseconds = now + RETRY_FIRST_NANOSECONDS
-        return standby.listens and not trouble
 
     def _release(self, one: Migration) -> None:
         """Write down that it is about to serve no more here."""

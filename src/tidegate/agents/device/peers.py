@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tidegate.agents.device.records import Migration
     from tidegate.model.application import ApplicationSpec
 
-
-SECOND: Final = 10**9
-LISTEN_MAX_NANOSECONDS: Final = 120 * SECOND
+LISTEN_SECONDS_MAX: Final = 120.0
 """How long a standby may take to load its program: half a second of CPU takes a minute at a hundredth of a
 core. It costs nobody anything, as the application serves where it is."""
 
@@ -26,6 +23,15 @@ class Standby:
     """What keeps it from ever taking one in; empty where nothing does."""
     listens: bool = True
     """Whether it would take one in now: a program that is still being loaded would not."""
+
+    def trouble_after(self, seconds: float, card: str) -> str:
+        """Return why it is to be given up after so long on a card of that name; empty where it is not."""
+        if self.trouble or self.listens or seconds <= LISTEN_SECONDS_MAX:
+            return self.trouble
+        return (
+            f"its standby on card {card} does not listen on its control socket after {LISTEN_SECONDS_MAX:g} "
+            "s; its log there says why"
+        )
 
 
 class Peer(Protocol):
@@ -54,15 +60,4 @@ class Peer(Protocol):
         ...
 
 
-def standby_trouble(one: Migration, standby: Standby, now_nanoseconds: int) -> str:
-    """Return why a standby will never take its state in; empty where it does, or may soon."""
-    waited = now_nanoseconds - one.prepared_nanoseconds
-    if standby.trouble or standby.listens or waited <= LISTEN_MAX_NANOSECONDS:
-        return standby.trouble
-    return (
-        f"its standby on card {one.target} does not listen on its control socket after "
-        f"{LISTEN_MAX_NANOSECONDS // SECOND} s; its log there says why"
-    )
-
-
-__all__ = ["LISTEN_MAX_NANOSECONDS", "Peer", "Standby", "standby_trouble"]
+__all__ = ["Peer", "Standby"]

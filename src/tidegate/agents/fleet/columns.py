@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.agents.fleet.lateness import lateness
 from tidegate.agents.fleet.linking import between, ways
-from tidegate.agents.fleet.ways import lateness
 from tidegate.model.application import Amounts
 from tidegate.model.card_fleet import NOWHERE, CardFleet
 from tidegate.model.resources import Resource

@@ -62,8 +62,8 @@ class Limiting:
     ) -> list[Due]:
         """Return the budgets that are not what cards tell of, and those that were not told for a while.
 
-        Those who are ``moving`` get theirs once they are there, who waits to before; whom people have
-        ``held`` back keep theirs.
+        Those who are ``moving`` get theirs once they are there, those who wait to be moved at once; whom
+        people have ``held`` back keep theirs.
         """
         told = {(card.name, one.name): one.spec.budget for card in heard for one in card.applications}
         self._told = {pair: at for pair, at in self._told.items() if pair in told}

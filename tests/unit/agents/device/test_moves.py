@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.agents.device.card import SECOND
 from tidegate.agents.device.handouts import Handouts
 from tidegate.agents.device.moving import SETTLE_NANOSECONDS, Moving
-from tidegate.agents.device.peers import LISTEN_MAX_NANOSECONDS, Standby
+from tidegate.agents.device.peers import LISTEN_SECONDS_MAX, Standby
 from tidegate.agents.device.records import MigrationPhase, Strategy
 from tidegate.model.application import Amounts, ApplicationState
 from tidegate.model.errors import TidegateError
@@ -135,7 +134,7 @@ def test_it_serves_until_its_standby_has_been_loaded(stage, spec, clock):
 
 
 def test_a_standby_that_never_listens_is_given_up(stage, spec, clock):
-    *_, (_, move) = loading(stage, spec, clock, until=LISTEN_MAX_NANOSECONDS // SECOND + 10)
+    *_, (_, move) = loading(stage, spec, clock, until=round(LISTEN_SECONDS_MAX) + 10)
     assert move.phase is MigrationPhase.FAILED
     assert "does not listen on its control socket after 120 s" in move.why
     assert stage.runtime.program("web").serving

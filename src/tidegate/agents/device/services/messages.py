@@ -146,12 +146,21 @@ def application_message(device: Device, one: Application) -> application_pb2.App
                     message=one.failure,
                     changed_nanoseconds=one.changed_nanoseconds,
                 ),
-                *_budget_conditions(one, card.now()),
                 *_listening(one, found),
+                *_budget_conditions(one, card.now()),
             ],
         ),
         etag=one.etag,
     )
+
+
+def _listening(one: Application, found: Running | None) -> list[amounts_pb2.Condition]:
+    """Return whether one on standby would take a state in; nothing of others."""
+    if one.state is not ApplicationState.STANDBY or found is None:
+        return []
+    said = "" if found.listens else "its program is still being loaded"
+    truth = TRUE if found.listens else FALSE
+    return [amounts_pb2.Condition(type=applications_codec.LISTENING, truth=truth, message=said)]
 
 
 def _budget_conditions(one: Application, now_nanoseconds: int) -> list[amounts_pb2.Condition]:
@@ -168,15 +177,6 @@ def _budget_conditions(one: Application, now_nanoseconds: int) -> list[amounts_p
             type="BudgetFresh", truth=FALSE if lapsed else TRUE, message=told if lapsed else ""
         )
     ]
-
-
-def _listening(one: Application, found: Running | None) -> list[amounts_pb2.Condition]:
-    """Return whether one on standby would take a state in; nothing of others."""
-    if one.state is not ApplicationState.STANDBY or found is None:
-        return []
-    said = "" if found.listens else "its program is still being loaded"
-    truth = TRUE if found.listens else FALSE
-    return [amounts_pb2.Condition(type=applications_codec.LISTENING, truth=truth, message=said)]
 
 
 def adjustment_message(device: Device, one: Adjustment) -> adjustment_pb2.Adjustment:

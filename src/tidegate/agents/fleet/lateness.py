@@ -34,7 +34,7 @@ def lateness(specs: Sequence[ApplicationSpec], cards: Sequence[CardSeen]) -> NDA
     (applications, cards); 0 for an application that does no server's work.
     """
     servers = sorted({spec.server for spec in specs if spec.server})
-    found = ways(servers, cards)
+    found = ways_seconds(servers, cards)
     row = {server: number for number, server in enumerate(servers)}
     nothing = np.zeros((1, len(cards)))
     at = np.array([row.get(spec.server, -1) for spec in specs], dtype=np.int64)
@@ -43,7 +43,7 @@ def lateness(specs: Sequence[ApplicationSpec], cards: Sequence[CardSeen]) -> NDA
     return np.minimum(taken, 1.0).astype(np.float32)
 
 
-def ways(servers: Sequence[str], cards: Sequence[CardSeen]) -> NDArray[np.float64]:
+def ways_seconds(servers: Sequence[str], cards: Sequence[CardSeen]) -> NDArray[np.float64]:
     """Return what a request pays on the way from each server to each card: (servers, cards) seconds.
 
     A way that nobody measured is neither perfect nor bad: were it perfect, everyone whose way is known would

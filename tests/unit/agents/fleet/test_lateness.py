@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from tidegate.agents.fleet.columns import columns
+from tidegate.agents.fleet.lateness import (
+    FAR_SECONDS,
+    LATENCY_USUAL_SECONDS,
+    lateness,
+    way_seconds,
+    ways_seconds,
+)
 from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Link, Placed
-from tidegate.agents.fleet.ways import FAR_SECONDS, LATENCY_USUAL_SECONDS, lateness, way_seconds, ways
 from tidegate.model.application import Amounts, ApplicationSpec, ApplicationState, Sla
 from tidegate.plan.cards import CardPlanner
 
@@ -73,13 +79,13 @@ def test_loss_makes_a_way_late_as_delay_does():
 def test_a_way_nobody_measured_is_neither_perfect_nor_bad():
     near, far = a_card("a", s=milliseconds(2), t=milliseconds(8)), a_card("b", s=milliseconds(4))
     unknown = a_card("c")
-    found = ways(["s", "t", "u"], [near, far, unknown]) * 1e3
+    found = ways_seconds(["s", "t", "u"], [near, far, unknown]) * 1e3
     np.testing.assert_allclose(found, [[2, 4, 4], [8, 8, 8], [4, 4, 4]])
     # Far servers are far from everywhere; a link as slow as this one is ill.
     slow = a_card("a", s=milliseconds(400))
-    np.testing.assert_allclose(ways(["s"], [slow, unknown]), [[0.4, FAR_SECONDS]])
-    assert not ways(["s"], [unknown]).any()
-    assert ways([], [unknown]).shape == (0, 1)
+    np.testing.assert_allclose(ways_seconds(["s"], [slow, unknown]), [[0.4, FAR_SECONDS]])
+    assert not ways_seconds(["s"], [unknown]).any()
+    assert ways_seconds([], [unknown]).shape == (0, 1)
 
 
 def test_nobody_leaves_a_good_way_for_one_that_was_not_measured():
