@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tidegate.agents.agent.program import AgentOptions, run_agent
 from tidegate.agents.running import run
+from tidegate.app.servers import LOCAL, libvirt_uri
 from tidegate.app.state import state_folder
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.durations import parse_duration_seconds
@@ -22,11 +23,14 @@ def command(
         str, typer.Option(help="Where the card's device listens: unix:/path or tcp:host:port.")
     ],
     name: Annotated[str, typer.Option(help="What this server is called; its host name by default.")] = "",
+    driver: Annotated[
+        str, typer.Option(help="What reads and resizes workloads: local (cgroups), libvirt, or libvirt=URI.")
+    ] = LOCAL,
     state: Annotated[Path | None, typer.Option(help="Folder where the agent remembers.")] = None,
     certs: Annotated[Path | None, typer.Option(help="Folder of the agent's certificate.")] = None,
     step: Annotated[str, typer.Option(help="How often the server is looked at, like 1s.")] = "1s",
     workload: Annotated[
-        list[str] | None, typer.Option(help="Which cgroups are workloads, by pattern. Repeatable.")
+        list[str] | None, typer.Option(help="Which cgroups or VMs are workloads, by pattern. Repeatable.")
     ] = None,
     act: Annotated[
         list[str] | None, typer.Option(help="Whose limits may be set, by pattern; needs root. Repeatable.")
@@ -47,10 +51,12 @@ def command(
 
     Without the device, the last limits stand for a minute; then this server's own safe baseline decides.
     """
+    libvirt_uri(driver)  # a name nobody goes by is told before anything starts
     server = checked_name("a server", name or socket.gethostname())
     options = AgentOptions(
         name=server,
         device=device,
+        driver=driver,
         folder=state if state is not None else state_folder() / "agent" / server,
         step_seconds=parse_duration_seconds(step),
         chosen=tuple(workload or ()),

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tidegate.agents.agent.agent import Agent
 from tidegate.agents.agent.connection import Connection
 from tidegate.agents.servers.loop import baseline_loop
+from tidegate.app.servers import LOCAL, opened_server
 from tidegate.drivers.interfaces.pci import pci_bytes_per_second
 from tidegate.drivers.local.clock import SystemClock
-from tidegate.drivers.local.server import VIOLATION_RATE, LocalServer
+from tidegate.drivers.local.server import VIOLATION_RATE
 from tidegate.drivers.probes.responder import Responder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-LEDGER_FILE: Final = "limits.ledger"
-"""Beside what the agent remembers: what limits were before it changed them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +31,8 @@ class AgentOptions:
     """Where the card's device listens."""
     folder: Path
     """Where it remembers."""
+    driver: str = LOCAL
+    """What reads and resizes the server's workloads: its cgroups, or libvirt."""
     step_seconds: int = 1
     chosen: tuple[str, ...] = ()
     """Which workloads there are, by pattern; the usual ones without any."""
@@ -68,12 +68,14 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
 async def _joined(
     options: AgentOptions, clock: SystemClock, probe: str, *, told: Callable[[str], None], ticks: int | None
 ) -> None:
-    with LocalServer(
+    with opened_server(
+        options.driver,
+        name=options.name,
+        folder=options.folder,
         step_seconds=options.step_seconds,
         chosen=options.chosen,
         act=options.act,
         violation_rate=options.violation_rate,
-        ledger_path=options.folder / LEDGER_FILE,
     ) as server:
         agent = Agent(
             name=options.name,
