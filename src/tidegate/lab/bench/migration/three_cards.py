@@ -57,8 +57,9 @@ class Asked:
     warm_seconds: float = 30.0
     """Before anything is measured: the cards' own forecasts begin."""
     without_seconds: float = 45.0
-    fleet_seconds: float = 200.0
-    """What the fleet manager is given: two minutes in which who was just found stays, then it moves."""
+    fleet_seconds: float = 240.0
+    """What the fleet manager is given: two minutes in which who was just found stays, and two for its moves,
+    of which those that wait for room take the longest."""
     with_seconds: float = 65.0
     """More than the minute over which an application tells its own p99."""
     latency_seconds: float = LATENCY_SECONDS
