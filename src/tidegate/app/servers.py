@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tidegate.drivers.libvirt.ledger import LEDGER_PATH
@@ -11,13 +12,33 @@ from tidegate.drivers.local.server import LocalServer
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 LOCAL: Final = "local"
 LIBVIRT: Final = "libvirt"
 LEDGER_FILE: Final = "limits.ledger"
 """Of the local driver, beside what its agent remembers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """Where a server's VMs can be spoken to from the host, by name."""
+
+    ports: Mapping[str, str] = field(default_factory=dict)
+    """The host's end of each VM's virtio-serial port for VRAL: the path of a Unix socket."""
+    contexts: Mapping[str, int] = field(default_factory=dict)
+    """Each VM's vsock context id."""
+
+
+NO_DOORS: Final = Doors()
+
+
+def doors_of(server: LocalServer | LibvirtServer) -> Doors:
+    """Return the doors that a server's driver knows of, as of its last read; cgroups have none."""
+    if isinstance(server, LocalServer):
+        return NO_DOORS
+    return Doors(ports=server.ports, contexts=server.contexts)
 
 
 def libvirt_uri(driver: str) -> str | None:

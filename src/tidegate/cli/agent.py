@@ -44,6 +44,12 @@ def command(
             metavar="ADDRESS", help="The card's PCI address here, as 0000:3b:00.0: its link's speed."
         ),
     ] = "",
+    vral: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Let VMs claim resources, through channels served here and VMs' own ports."
+        ),
+    ] = None,
     sla: Annotated[float, typer.Option(help="Share of samples that may run short.")] = 0.01,
     ticks: Annotated[int | None, typer.Option(min=1, help="End after so many samples.")] = None,
 ) -> None:
@@ -65,6 +71,7 @@ def command(
         certificates=certs,
         probe=probe,
         card_pci=card_pci,
+        vral=vral,
     )
     console = Console(stderr=True)
     console.print(f"agent of server '{server}', device at {device}; Ctrl-C ends", highlight=False)

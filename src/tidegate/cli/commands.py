@@ -26,6 +26,7 @@ from tidegate.cli import (
     trace,
     train,
     up,
+    vral,
 )
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
@@ -58,6 +59,7 @@ app.add_typer(trace.app, name="trace")
 app.add_typer(certs.certs_app, name="certs")
 app.command("device")(device.command)
 app.add_typer(card.card_app, name="card")
+app.add_typer(vral.vral_app, name="vral")
 app.command("train")(train.command)
 models.models_app.command("judge")(judge.command)
 app.add_typer(models.models_app, name="models")

@@ -53,6 +53,10 @@ class Books:
         """Return a VM's lease; None where it has none of that name."""
         return self._of.get(vm, {}).get(name)
 
+    def named(self, name: str) -> Lease | None:
+        """Return a lease whosever it is; None where there is none of that name."""
+        return self._leases.get(name)
+
     def ended(self, vm: str) -> tuple[Ended, ...]:
         """Return what is remembered of a VM's leases that are over."""
         return tuple(self._ended.get(vm, ()))

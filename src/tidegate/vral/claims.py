@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from tidegate.model.resources import Resource
+from tidegate.model.resources import Resource  # noqa: TC001 - who reads a journal of these asks for its type
 
 AMOUNT_MAX: Final = 2.0**60
 """Largest amount that can be asked for: an exbibyte, or as many cores."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tidegate.model.plan import Actions
     from tidegate.model.resources import Resource
     from tidegate.model.snapshot import Snapshot
+    from tidegate.model.tick import Tick
     from tidegate.wire.orders import ServerOrders
 
 NANOSECONDS: Final = 10**9
@@ -128,11 +129,12 @@ class Agent:
         probe_address: str = "",
         pci_bytes_per_second: float = 0.0,
         forwards_seconds: Callable[[], float] | None = None,
+        thought: Callable[[Tick], None] = lambda _tick: None,
     ) -> None:
         """Go on from what ``folder`` remembers; ``loop_over`` makes the loop of the safe baseline.
 
         ``forwards_seconds`` is a clock that only runs forwards, by which orders expire; without one it is
-        that of the day.
+        that of the day. ``thought`` hears each turn of the baseline's loop, with its sample and forecast.
 
         Raises:
             TidegateError: what the folder remembers can't be read.
@@ -153,6 +155,7 @@ class Agent:
         self._taken: dict[int, float] = {}
         """When the latest samples were taken, by number."""
         self._done: dict[int, ServerOutcomes] = {}
+        self._thought = thought
 
     @property
     def standing(self) -> Standing:
@@ -199,7 +202,7 @@ class Agent:
     def think(self) -> None:
         """Show the last sample to the safe baseline; where the agent is alone, do what that wants."""
         self._baseline_acts.acts = self.standing is Standing.ALONE
-        self._baseline.tick()
+        self._thought(self._baseline.tick())
 
     def sample(self) -> Snapshot:
         """Take a sample."""

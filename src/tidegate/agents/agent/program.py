@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from tidegate.agents.agent.agent import Agent
 from tidegate.agents.agent.connection import Connection
 from tidegate.agents.servers.loop import baseline_loop
-from tidegate.app.servers import LOCAL, opened_server
+from tidegate.agents.vral.serving import opened
+from tidegate.app.servers import LOCAL, doors_of, opened_server
 from tidegate.drivers.interfaces.pci import pci_bytes_per_second
 from tidegate.drivers.local.clock import SystemClock
+from tidegate.drivers.local.ledger import boot_identifier
 from tidegate.drivers.local.server import VIOLATION_RATE
 from tidegate.drivers.probes.responder import Responder
+from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from contextlib import AbstractContextManager
+
+    from tidegate.agents.agent.agent import Server
+    from tidegate.agents.vral.serving import Serving
+    from tidegate.drivers.libvirt.server import LibvirtServer
+    from tidegate.drivers.local.server import LocalServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,8 @@ class AgentOptions:
     certificates: Path | None = None
     probe: str = ""
     """Where to answer probes of the link, ``host:port``; empty: nowhere."""
+    vral: Path | None = None
+    """Where VMs' claims are taken; None: nowhere."""
     card_pci: str = ""
     """The PCI address of the card, whose link says what goes through; empty: it is none."""
 
@@ -68,15 +81,14 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
 async def _joined(
     options: AgentOptions, clock: SystemClock, probe: str, *, told: Callable[[str], None], ticks: int | None
 ) -> None:
-    with opened_server(
-        options.driver,
-        name=options.name,
-        folder=options.folder,
-        step_seconds=options.step_seconds,
-        chosen=options.chosen,
-        act=options.act,
-        violation_rate=options.violation_rate,
-    ) as server:
+    with ExitStack() as stack:
+        driver = _driver(options)
+        stack.push(driver)
+        server: Server = driver
+        vral = None
+        if options.vral is not None:
+            vral = stack.enter_context(_vral(driver, options.vral, clock))
+            server = vral.server
         agent = Agent(
             name=options.name,
             server=server,
@@ -88,6 +100,7 @@ async def _joined(
             forwards_seconds=clock.forwards_seconds,
             probe_address=probe,
             pci_bytes_per_second=pci_bytes_per_second(options.card_pci) if options.card_pci else 0.0,
+            thought=vral.look if vral is not None else lambda _tick: None,
         )
         connection = Connection(
             agent,
@@ -97,3 +110,32 @@ async def _joined(
             told=told,
         )
         await connection.run(step_seconds=options.step_seconds, ticks=ticks)
+
+
+def _driver(options: AgentOptions) -> LocalServer | LibvirtServer:
+    return opened_server(
+        options.driver,
+        name=options.name,
+        folder=options.folder,
+        step_seconds=options.step_seconds,
+        chosen=options.chosen,
+        act=options.act,
+        violation_rate=options.violation_rate,
+    )
+
+
+def _vral(
+    driver: LocalServer | LibvirtServer, folder: Path, clock: SystemClock
+) -> AbstractContextManager[Serving]:
+    """Serve VRAL to a server's VMs: what may be leased is at most what this machine has."""
+    return opened(
+        driver,
+        folder,
+        boot=boot_identifier(Path("/")),
+        machine={
+            Resource.CPU: float(psutil.cpu_count() or 1),
+            Resource.MEMORY: float(psutil.virtual_memory().total),
+        },
+        forwards_seconds=clock.forwards_seconds,
+        doors=lambda: doors_of(driver),
+    )

@@ -11,6 +11,7 @@ from tidegate.journal.nothing import NothingJournal
 from tidegate.learn.nothing import NothingLearner
 from tidegate.loop import Loop
 from tidegate.plan.difference import difference
+from tidegate.plan.floors import WithFloors
 from tidegate.score.nothing import NothingScorer
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def baseline_loop(server: Server, *, step_seconds: int, limits: GuardLimits = LO
         telemetry=server,
         forecaster=forecaster,
         scorer=NothingScorer(),
-        planner=planner,
+        planner=WithFloors(planner),  # the pinned rule knows none
         guards=guards(server, limits, settable=lambda: server.settable),
         difference=difference,
         actuator=server,

@@ -18,6 +18,8 @@ SHARES: Final = 1024
 """The kernel's default of cpu.shares, and of a domain's."""
 UNITS: Final = {"b": 1, "bytes": 1, "KB": 1000, "k": 1024, "KiB": 1024, "MB": 10**6, "M": 2**20, "MiB": 2**20}
 UNITS_LARGE: Final = {"GB": 10**9, "G": 2**30, "GiB": 2**30, "TB": 10**12, "T": 2**40, "TiB": 2**40}
+VRAL_PORT: Final = "org.tidegate.vral.0"
+"""Name of the virtio-serial port that a VM claims resources through."""
 TAPS: Final = frozenset({"ethernet", "bridge", "network"})
 """Kinds of interfaces that have a tap; a card's functions and user networking have none."""
 
@@ -58,6 +60,10 @@ class Described:
     policy: Policy
     is_emulated: bool
     """Not on KVM."""
+    vral_port: str = ""
+    """The host's end of its port for VRAL, the path of a Unix socket; empty: it has none."""
+    vsock_context: int = 0
+    """Its context id on vsock; 0: none."""
     has_quota: bool = False
     """Whether this hypervisor limits vCPUs; not in the XML."""
 
@@ -97,7 +103,23 @@ def described(xml: str) -> Described:
         plugged=plugged,
         policy=policy_of(domain),
         is_emulated=domain.get("type") == "qemu",
+        vral_port=_port(domain),
+        vsock_context=_context(domain),
     )
+
+
+def _port(domain: Element) -> str:
+    """Return where QEMU listens for whoever speaks through the VM's port for VRAL; empty: nowhere."""
+    for channel in domain.findall("devices/channel[@type='unix']"):
+        target, source = channel.find("target"), channel.find("source")
+        if target is not None and source is not None and target.get("name") == VRAL_PORT:
+            return source.get("path", "") if source.get("mode") == "bind" else ""
+    return ""
+
+
+def _context(domain: Element) -> int:
+    address = domain.find("devices/vsock/cid")
+    return 0 if address is None else int(address.get("address", "0"))
 
 
 def _number(element: Element, path: str, otherwise: int) -> int:

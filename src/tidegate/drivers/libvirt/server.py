@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tidegate.drivers.libvirt.described import Described
     from tidegate.drivers.libvirt.frames import Behaviour
     from tidegate.drivers.libvirt.looking import Look
     from tidegate.model.outcome import Outcome
@@ -156,6 +157,16 @@ class LibvirtServer:
     def unwilling(self) -> dict[tuple[str, str], float]:
         """Which guests did not do what they were asked, by UUID and what; seconds until they are again."""
         return self._unwilling.all()
+
+    @property
+    def ports(self) -> dict[str, str]:
+        """Where VMs' ports for VRAL are spoken to, by name, as of the last look."""
+        return {name: one.vral_port for name, one in self._described() if one.vral_port}
+
+    @property
+    def contexts(self) -> dict[str, int]:
+        """VMs' context ids on vsock, by name, as of the last look."""
+        return {name: one.vsock_context for name, one in self._described() if one.vsock_context}
 
     @property
     def settable(self) -> NDArray[np.bool_]:
@@ -279,6 +290,10 @@ class LibvirtServer:
             return None
         self._away = ""
         return look
+
+    def _described(self) -> list[tuple[str, Described]]:
+        look = self._last
+        return [] if look is None else list(zip(look.sample.names, look.described, strict=True))
 
     def _rates(self, look: Look) -> NDArray[np.float64]:
         return rates(None if self._last is None else self._last.sample, look.sample)

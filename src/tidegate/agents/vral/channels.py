@@ -1,0 +1,195 @@
+"""Every guest's channel: sockets that listen, ports of VMs that are dialled, and vsock where the host has it.
+
+Who speaks is known by where it is spoken: each VM has a socket or a port of its own, and a vsock connection
+its context id. Nothing that is said can change it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import structlog
+
+from tidegate.agents.vral.conversation import Conversation, Turns
+from tidegate.agents.vral.desk import OPERATOR, REQUESTS_BURST, REQUESTS_PER_SECOND
+from tidegate.vral.fairness import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from tidegate.agents.vral.desk import Desk
+    from tidegate.vral.claims import Notice
+
+GUESTS_FOLDER: Final = "guests"
+SOCKET_FILE: Final = "vral.sock"
+OPERATOR_SOCKET: Final = "operator.sock"
+PATH_BYTES_MAX: Final = 107
+"""Of a Unix socket on Linux, its end not counted."""
+CONNECTIONS_MAX: Final = 8
+"""Of one VM at a time; further ones are closed."""
+DIAL_AGAIN_SECONDS: Final = 0.5
+DIAL_AGAIN_SECONDS_MAX: Final = 10.0
+VSOCK_PORT: Final = 8257
+"""Where vsock is listened on."""
+_log = structlog.get_logger(__name__)
+
+
+class Channels:
+    """All channels of one host; lives on one event loop."""
+
+    def __init__(self, desk: Desk, folder: Path, *, forwards_seconds: Callable[[], float]) -> None:
+        """Serve nobody yet."""
+        self._desk, self._folder, self._now = desk, folder, forwards_seconds
+        self._turns = Turns(desk)
+        self._listening: dict[str, asyncio.Server] = {}
+        self._dialling: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._talking: dict[str, set[Conversation]] = {}
+        self._buckets: dict[str, TokenBucket] = {}
+        self._contexts: dict[int, str] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self, ready: Callable[[], object] = lambda: None) -> None:
+        """Serve the operator, and whoever `see` names, until cancelled; ``ready`` is called when it can."""
+        guests = self._folder / GUESTS_FOLDER
+        shutil.rmtree(guests, ignore_errors=True)  # sockets nobody listens on any more
+        guests.mkdir(mode=0o700, parents=True)
+        operator = await self._listen(OPERATOR, self._folder / OPERATOR_SOCKET, mode=0o600)
+        ready()
+        tasks = [asyncio.create_task(self._turns.run()), asyncio.create_task(self._vsock())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in (*tasks, *self._dialling.values(), *self._running):
+                task.cancel()
+            for server in (operator, *self._listening.values()):
+                server.close()
+            with suppress(OSError):
+                (self._folder / OPERATOR_SOCKET).unlink()
+            shutil.rmtree(guests, ignore_errors=True)
+
+    async def see(
+        self, vms: Iterable[str], ports: Mapping[str, str], contexts: Mapping[str, int] | None = None
+    ) -> None:
+        """Serve these VMs from now on: each on a socket, and those with a port or a context id there too."""
+        names = set(vms)
+        for vm in self._listening.keys() - names:
+            self._listening.pop(vm).close()
+            self._buckets.pop(vm, None)
+            shutil.rmtree(guest_folder(self._folder, vm), ignore_errors=True)
+        for vm in sorted(names - self._listening.keys()):
+            path = guest_folder(self._folder, vm) / SOCKET_FILE
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._listening[vm] = await self._listen(vm, path, mode=0o666)
+        wanted = {(vm, path) for vm, path in ports.items() if vm in names}
+        for gone in self._dialling.keys() - wanted:
+            self._dialling.pop(gone).cancel()
+        for vm, port in sorted(wanted - self._dialling.keys()):
+            self._dialling[vm, port] = asyncio.create_task(self._dial(vm, port))
+        self._contexts = {context: vm for vm, context in (contexts or {}).items() if vm in names}
+
+    def tell(self, notices: Sequence[Notice]) -> None:
+        """Send notices to those whose leases they are about."""
+        for notice in notices:
+            for talking in self._talking.get(notice.lease.vm, ()):
+                talking.tell([notice])
+
+    async def _listen(self, vm: str, path: Path, *, mode: int) -> asyncio.Server:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._talk(vm, reader, writer)
+
+        with suppress(FileNotFoundError):
+            path.unlink()  # noqa: ASYNC240 - a folder of our own, in memory
+        server = await asyncio.start_unix_server(serve, str(path))
+        path.chmod(mode)  # noqa: ASYNC240 - as above
+        return server
+
+    async def _talk(self, vm: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talking = self._talking.setdefault(vm, set())
+        if len(talking) >= CONNECTIONS_MAX:
+            writer.close()
+            return
+        bucket = self._buckets.get(vm)
+        if bucket is None:
+            bucket = self._buckets[vm] = TokenBucket(
+                per_second=REQUESTS_PER_SECOND, burst=REQUESTS_BURST, now_seconds=self._now()
+            )
+        one = Conversation(vm, reader, writer, turns=self._turns, bucket=bucket, forwards_seconds=self._now)
+        talking.add(one)
+        try:
+            await one.run()
+        finally:
+            talking.discard(one)
+            if not talking:
+                self._talking.pop(vm, None)
+
+    async def _dial(self, vm: str, path: str) -> None:
+        """Speak through a VM's port for ever: QEMU listens there, and takes one at a time."""
+        pause = DIAL_AGAIN_SECONDS
+        while True:
+            began = self._now()
+            try:
+                reader, writer = await asyncio.open_unix_connection(path)
+                await self._talk(vm, reader, writer)
+            except OSError as error:
+                _log.debug("a VM's port is not there", vm=vm, port=path, said=str(error))
+            pause = DIAL_AGAIN_SECONDS if self._now() - began > pause else pause * 2
+            pause = min(pause, DIAL_AGAIN_SECONDS_MAX)
+            await asyncio.sleep(pause)
+
+    async def _vsock(self) -> None:
+        """Listen for guests by vsock; where the host has none, nothing."""
+        listener = _vsock_listener()
+        if listener is None:
+            await asyncio.Event().wait()
+            return
+        loop = asyncio.get_running_loop()
+        with listener:
+            while True:
+                connection, (context, _) = await loop.sock_accept(listener)
+                vm = self._contexts.get(context)
+                if vm is None:
+                    connection.close()
+                    continue
+                connection.setblocking(False)  # noqa: FBT003 - its own signature
+                reader, writer = await asyncio.open_connection(sock=connection)
+                task = asyncio.create_task(self._talk(vm, reader, writer))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+
+
+def guest_folder(folder: Path, vm: str) -> Path:
+    """Return where a VM's socket is: in a folder of its own, which can be mounted into a container.
+
+    Named like the VM where that can be the name of a folder and is short enough, else by a digest of it.
+    """
+    readable = quote(vm, safe="")
+    path = folder / GUESTS_FOLDER / readable
+    if readable.strip(".") and len(os.fsencode(path / SOCKET_FILE)) <= PATH_BYTES_MAX:
+        return path
+    digest = hashlib.blake2b(vm.encode(), digest_size=8).hexdigest()
+    return folder / GUESTS_FOLDER / f"%{digest}"
+
+
+def _vsock_listener() -> socket.socket | None:
+    if not hasattr(socket, "AF_VSOCK"):
+        return None
+    try:
+        listener = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    try:
+        listener.bind((socket.VMADDR_CID_ANY, VSOCK_PORT))
+        listener.listen()
+    except OSError:
+        listener.close()
+        return None
+    listener.setblocking(False)  # noqa: FBT003 - its own signature
+    return listener

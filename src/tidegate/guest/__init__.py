@@ -1,0 +1,1 @@
+"""What runs inside guests: each is one file that needs nothing else, to be copied there."""
