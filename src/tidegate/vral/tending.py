@@ -37,7 +37,10 @@ def tended(books: Books, lease: Lease, market: Market, now_seconds: float) -> Ch
         return None
     if int(market.ids[market.rows[lease.vm]]) != lease.workload_id:
         return _ended(lease, Why.EXPIRED)  # another VM of that name
-    for step in (_overdrawn, _in_force, _less, _more):
+    lost = {part: lost for part in lease.parts if (lost := _to_give_way(books, lease, part, market)) > 0}
+    if lost:
+        return _given_way(books, lease, lost, market, now_seconds)
+    for step in (_in_force, _less, _more):
         change = step(books, lease, market, now_seconds)
         if change is not None:
             return change
@@ -99,24 +102,20 @@ def _is_in_force(books: Books, lease: Lease, market: Market) -> bool:
     return True
 
 
-def _overdrawn(books: Books, lease: Lease, market: Market, now_seconds: float) -> Change | None:
-    """Move what a supply no longer has to another one; what nobody has, the lease loses after notice."""
-    for part in lease.parts:
-        lost = _to_give_way(books, lease, part, market)
-        if lost <= TOLERANCE_RATIO * part.amount:
-            continue
-        stays = tuple(one for one in lease.parts if one is not part)
-        rest = replace(part, amount=part.amount - lost)
-        stays = (*stays, rest) if rest.amount > 0 else stays
-        offers = books.offers(lease.vm, lease.claim, market, without=(part.supply,))
-        decision = decided(lost, offers)
-        parts = merged(stays, decision.parts)
-        if decision.missing <= 0:
-            # Where it lives is not told: the guest sees that it is being applied, and no more.
-            due = now_seconds + lease.claim.deadline_seconds
-            return Change(put=replace(lease, parts=parts, health=Health.APPLYING, due_seconds=due))
-        return _shrunk_with_notice(lease, parts, now_seconds)
-    return None
+def _given_way(
+    books: Books, lease: Lease, lost: dict[Part, float], market: Market, now_seconds: float
+) -> Change | None:
+    """Move what supplies no longer have to others; what nobody has, the lease loses after notice."""
+    stays = tuple(replace(part, amount=part.amount - lost.get(part, 0.0)) for part in lease.parts)
+    stays = tuple(part for part in stays if part.amount > NOTHING_RATIO * lease.amount)
+    left = tuple(part.supply for part in lost)
+    decision = decided(math.fsum(lost.values()), books.offers(lease.vm, lease.claim, market, without=left))
+    parts = merged(stays, decision.parts)
+    if decision.missing <= 0:
+        # Where it lives is not told: the guest sees that it is being applied, and no more.
+        due = now_seconds + lease.claim.deadline_seconds
+        return Change(put=replace(lease, parts=parts, health=Health.APPLYING, due_seconds=due))
+    return _shrunk_with_notice(lease, parts, now_seconds)
 
 
 def _shrunk_with_notice(lease: Lease, parts: tuple[Part, ...], now_seconds: float) -> Change | None:
@@ -146,11 +145,10 @@ def _to_give_way(books: Books, lease: Lease, part: Part, market: Market) -> floa
     drawn = books.drawn(resource, part.supply)
     own = max(drawn.get(lease.vm, 0.0) - float(supply.most[row]), 0.0)
     all_ = max(math.fsum(drawn.values()) - supply.amount, 0.0)
-    if own <= TOLERANCE_RATIO * part.amount and all_ <= TOLERANCE_RATIO * part.amount:
-        return 0.0
     mine = _after_those_before(lease, part, own, books.of(lease.vm))
     everyone = _after_those_before(lease, part, all_, tuple(books))
-    return min(max(mine, everyone), part.amount)
+    gives = min(max(mine, everyone), part.amount)
+    return gives if gives > TOLERANCE_RATIO * part.amount else 0.0
 
 
 def _after_those_before(lease: Lease, part: Part, excess: float, leases: tuple[Lease, ...]) -> float:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import tempfile
 
 import pytest
 
 from tidegate.agents.vral.channels import OPERATOR_SOCKET
 from tidegate.agents.vral.journal import Journal
+from tidegate.app.servers import Doors
 from tidegate.guest.tidegate_vral import Vral, VralError
 from tidegate.model.errors import InputError
 
@@ -174,6 +177,37 @@ def test_a_names_letters_do_not_lead_out_of_the_folder(make_host):
     for name in names:
         assert host.folder / "v" / "guests" in host.socket(name).resolve().parents
         assert host.guest(name).claim("cpu", 0.5)["amount"] == 0.5
+
+
+def test_a_vms_port_is_dialled_and_dialled_again_and_is_its_identity(make_host, tmp_path):
+    with tempfile.TemporaryDirectory(prefix="tv-") as folder, socket.socket(socket.AF_UNIX) as qemu:
+        path = f"{folder}/port"
+        qemu.bind(path)
+        qemu.listen()
+        qemu.settimeout(20)
+        host = make_host(doors=Doors(ports={"b": path}))
+        for _ in range(2):
+            port, _ = qemu.accept()
+            with port, port.makefile("rb") as answers:
+                port.settimeout(20)
+                # Another process in the guest left half a line; ours begins with its end.
+                port.sendall(b'{"v":1,"id":"half\n{"v":1,"id":"1","do":"claim","kind":"cpu","wanted":0.5}\n')
+                assert json.loads(answers.readline())["error"]["code"] == "not_json"
+                assert json.loads(answers.readline())["lease"]["amount"] == 0.5
+        (lease,) = host.vral.desk.leases
+        assert lease.vm == "b"
+
+
+def test_who_does_not_read_is_not_answered_further_and_others_are(host):
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(str(host.socket("a")))
+        deaf.setblocking(False)
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while sent < 64 * 2**20:
+                sent += deaf.send(b'{"v":1,"id":"1","do":"hello"}\n' * 1000)
+        assert sent < 4 * 2**20
+        assert host.guest("b").claim("cpu", 1.0)["health"] == "healthy"
 
 
 def _is_answered(connection):
