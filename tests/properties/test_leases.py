@@ -37,6 +37,7 @@ class Leasing(RuleBasedStateMachine):
         self.amounts = {HOST: 8.0, CARD: 3.0}
         self.held = {HOST: np.full(3, 2.0), CARD: np.zeros(3)}
         self.predicted = np.full(3, np.nan)
+        self.named_shortfall = True
         self.tight = False
         """Whether a supply shrank and not all leases have given way yet."""
 
@@ -100,10 +101,9 @@ class Leasing(RuleBasedStateMachine):
         before = tuple(self.books)
         try:
             self.do(claimed(self.books, vm, claim, self.market, self.now))
-        except Short as short:
-            assert short.missing > 0
-            assert tuple(self.books) == before
-        except Refusal:
+        except Refusal as refusal:
+            shortfall = refusal.missing if isinstance(refusal, Short) else 1.0
+            self.named_shortfall = shortfall > 0
             assert tuple(self.books) == before
         else:
             mine = next(one for one in self.books.of(vm) if one.first is claim)
@@ -178,6 +178,10 @@ class Leasing(RuleBasedStateMachine):
                 assert math.fsum(drawn.values()) <= self.amounts[supply] * 1.05 + ROUNDING
             if supply == HOST:
                 assert all(amount <= 4.0 + ROUNDING for amount in drawn.values())
+
+    @invariant()
+    def a_failure_names_what_is_missing(self):
+        assert self.named_shortfall
 
     @invariant()
     def a_crash_loses_nothing(self):

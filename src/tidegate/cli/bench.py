@@ -23,7 +23,7 @@ from tidegate.model.errors import InputError, TidegateError
 
 SIZES = "1000,10000,100000,1000000"
 WORKLOADS_MAX = 10_000_000
-AREAS = ("device", "forecast", "live", "migration", "replay", "soak", "tick", "vm")
+AREAS = ("device", "forecast", "live", "migration", "replay", "soak", "tick", "vm", "vral")
 
 
 def command(
@@ -130,6 +130,10 @@ def _measured(  # noqa: PLR0911 - a table of areas
             from tidegate.lab.bench.vm import bench_vm
 
             return bench_vm(seed=seed, progress=progress)
+        case "vral":
+            from tidegate.lab.bench.vral import bench_vral
+
+            return bench_vral(seed=seed, progress=progress)
         case "tick":
             from tidegate.lab.bench.tick import bench_tick
 

@@ -10,10 +10,9 @@ from tidegate.vral.fairness import FairQueue, TokenBucket
 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=200))
 def test_no_more_comes_through_than_the_rate_and_the_burst(pauses):
-    bucket, now, through = TokenBucket(per_second=10, burst=5, now_seconds=0.0), 0.0, 0
-    for pause in pauses:
+    bucket, now = TokenBucket(per_second=10, burst=5, now_seconds=0.0), 0.0
+    for through, pause in enumerate(pauses, 1):
         now += pause + bucket.take(now + pause)
-        through += 1
         assert through <= 5 + 10 * now + 1e-6
 
 

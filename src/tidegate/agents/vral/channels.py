@@ -22,7 +22,7 @@ from tidegate.agents.vral.desk import OPERATOR, REQUESTS_BURST, REQUESTS_PER_SEC
 from tidegate.vral.fairness import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from tidegate.agents.vral.desk import Desk
@@ -34,7 +34,9 @@ OPERATOR_SOCKET: Final = "operator.sock"
 PATH_BYTES_MAX: Final = 107
 """Of a Unix socket on Linux, its end not counted."""
 CONNECTIONS_MAX: Final = 8
-"""Of one VM at a time; further ones are closed."""
+"""Of one VM at a time; further ones wait, unanswered."""
+CONNECTION_COST: Final = 4.0
+"""Of a connection, in tokens of requests: dialling again and again is work too."""
 DIAL_AGAIN_SECONDS: Final = 0.5
 DIAL_AGAIN_SECONDS_MAX: Final = 10.0
 VSOCK_PORT: Final = 8257
@@ -49,7 +51,7 @@ class Channels:
         """Serve nobody yet."""
         self._desk, self._folder, self._now = desk, folder, forwards_seconds
         self._turns = Turns(desk)
-        self._listening: dict[str, asyncio.Server] = {}
+        self._listening: dict[str, asyncio.Task[None]] = {}
         self._dialling: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._talking: dict[str, set[Conversation]] = {}
         self._buckets: dict[str, TokenBucket] = {}
@@ -61,16 +63,16 @@ class Channels:
         guests = self._folder / GUESTS_FOLDER
         shutil.rmtree(guests, ignore_errors=True)  # sockets nobody listens on any more
         guests.mkdir(mode=0o700, parents=True)
-        operator = await self._listen(OPERATOR, self._folder / OPERATOR_SOCKET, mode=0o600)
+        operator = self._listen(OPERATOR, self._folder / OPERATOR_SOCKET, mode=0o600)
         ready()
         tasks = [asyncio.create_task(self._turns.run()), asyncio.create_task(self._vsock())]
         try:
             await asyncio.gather(*tasks)
         finally:
-            for task in (*tasks, *self._dialling.values(), *self._running):
+            ending = (*tasks, operator, *self._listening.values(), *self._dialling.values(), *self._running)
+            for task in ending:
                 task.cancel()
-            for server in (operator, *self._listening.values()):
-                server.close()
+            await asyncio.gather(*ending, return_exceptions=True)
             with suppress(OSError):
                 (self._folder / OPERATOR_SOCKET).unlink()
             shutil.rmtree(guests, ignore_errors=True)
@@ -81,13 +83,13 @@ class Channels:
         """Serve these VMs from now on: each on a socket, and those with a port or a context id there too."""
         names = set(vms)
         for vm in self._listening.keys() - names:
-            self._listening.pop(vm).close()
+            self._listening.pop(vm).cancel()
             self._buckets.pop(vm, None)
             shutil.rmtree(guest_folder(self._folder, vm), ignore_errors=True)
         for vm in sorted(names - self._listening.keys()):
             path = guest_folder(self._folder, vm) / SOCKET_FILE
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._listening[vm] = await self._listen(vm, path, mode=0o666)
+            self._listening[vm] = self._listen(vm, path, mode=0o666)
         wanted = {(vm, path) for vm, path in ports.items() if vm in names}
         for gone in self._dialling.keys() - wanted:
             self._dialling.pop(gone).cancel()
@@ -101,27 +103,58 @@ class Channels:
             for talking in self._talking.get(notice.lease.vm, ()):
                 talking.tell([notice])
 
-    async def _listen(self, vm: str, path: Path, *, mode: int) -> asyncio.Server:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._talk(vm, reader, writer)
-
+    def _listen(self, vm: str, path: Path, *, mode: int) -> asyncio.Task[None]:
         with suppress(FileNotFoundError):
-            path.unlink()  # noqa: ASYNC240 - a folder of our own, in memory
-        server = await asyncio.start_unix_server(serve, str(path))
-        path.chmod(mode)  # noqa: ASYNC240 - as above
-        return server
+            path.unlink()
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(str(path))
+            path.chmod(mode)
+            listener.listen(CONNECTIONS_MAX)
+            listener.setblocking(False)  # noqa: FBT003 - its own signature
+        except BaseException:
+            listener.close()
+            raise
+        return asyncio.create_task(self._accept(vm, listener))
 
-    async def _talk(self, vm: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talking = self._talking.setdefault(vm, set())
-        if len(talking) >= CONNECTIONS_MAX:
-            writer.close()
-            return
+    async def _accept(self, vm: str, listener: socket.socket) -> None:
+        """Take connections, as many at a time and as fast as one VM may; whoever else dials waits."""
+        loop, places = asyncio.get_running_loop(), asyncio.Semaphore(CONNECTIONS_MAX)
+        with listener:
+            while True:
+                await places.acquire()
+                wait = self._bucket(vm).take(self._now(), CONNECTION_COST)
+                if wait:
+                    await asyncio.sleep(wait)
+                try:
+                    connection, _ = await loop.sock_accept(listener)
+                    reader, writer = await asyncio.open_unix_connection(sock=connection)
+                except OSError as error:
+                    _log.warning("a connection was not taken", vm=vm, said=str(error))
+                    await asyncio.sleep(DIAL_AGAIN_SECONDS)
+                    places.release()
+                    continue
+                self._run(self._talk(vm, reader, writer)).add_done_callback(lambda _: places.release())
+
+    def _run(self, talk: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(talk)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def _bucket(self, vm: str) -> TokenBucket:
         bucket = self._buckets.get(vm)
         if bucket is None:
             bucket = self._buckets[vm] = TokenBucket(
                 per_second=REQUESTS_PER_SECOND, burst=REQUESTS_BURST, now_seconds=self._now()
             )
-        one = Conversation(vm, reader, writer, turns=self._turns, bucket=bucket, forwards_seconds=self._now)
+        return bucket
+
+    async def _talk(self, vm: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talking = self._talking.setdefault(vm, set())
+        one = Conversation(
+            vm, reader, writer, turns=self._turns, bucket=self._bucket(vm), forwards_seconds=self._now
+        )
         talking.add(one)
         try:
             await one.run()
@@ -160,9 +193,10 @@ class Channels:
                     continue
                 connection.setblocking(False)  # noqa: FBT003 - its own signature
                 reader, writer = await asyncio.open_connection(sock=connection)
-                task = asyncio.create_task(self._talk(vm, reader, writer))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                if len(self._talking.get(vm, ())) < CONNECTIONS_MAX:
+                    self._run(self._talk(vm, reader, writer))
+                else:
+                    writer.close()
 
 
 def guest_folder(folder: Path, vm: str) -> Path:

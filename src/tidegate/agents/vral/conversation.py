@@ -28,6 +28,10 @@ WRITE_BYTES_MAX: Final = 64 * 1024
 """Answers that wait to be read; beyond, nothing is read either."""
 NOTICES_BYTES_MAX: Final = 16 * 1024
 """Notices are left out while more than this waits to be read: `list` says the same."""
+LINE_COST: Final = 1.0
+"""Of a request in tokens, and of as many bytes without the end of a line as are read at once."""
+BLANK_COST: Final = 0.25
+"""Of a line with nothing in it: not nothing, since it is work."""
 WAITING_MAX: Final = 16
 """Requests of one VM that wait their turn: one of each of its connections."""
 _log = structlog.get_logger(__name__)
@@ -127,7 +131,7 @@ class Conversation:
                 for line in cutter.cut(data):
                     await self._take_in(line)
                 if b"\n" not in data:
-                    await self._pay()
+                    await self._pay(LINE_COST)
         except OSError:
             pass  # hung up in the middle of something
         finally:
@@ -145,8 +149,9 @@ class Conversation:
 
     async def _take_in(self, line: bytes | None) -> None:
         if line is not None and not line.strip():
+            await self._pay(BLANK_COST)
             return  # a guest ends what its predecessor left half said
-        await self._pay()
+        await self._pay(LINE_COST)
         if line is None:
             answer = lines.garbled(Garbled("too_long", f"a line has at most {LINE_BYTES_MAX} bytes"))
         else:
@@ -156,9 +161,9 @@ class Conversation:
         self._writer.write(answer)
         await self._writer.drain()
 
-    async def _pay(self) -> None:
+    async def _pay(self, cost: float) -> None:
         """Wait until this VM is within its rate again."""
-        wait = self._bucket.take(self._now())
+        wait = self._bucket.take(self._now(), cost)
         if wait:
             await asyncio.sleep(wait)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import quoteattr
 
+from tidegate.drivers.libvirt.described import VRAL_PORT
 from tidegate.lab.bench.guests.image import CHANNEL
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class GuestSpec:
         return self.folder / f"{self.name}.agent"
 
     @property
+    def vral_socket(self) -> Path:
+        """The host's end of the port through which it claims resources."""
+        return self.folder / f"{self.name}.vral"
+
+    @property
     def console(self) -> Path:
         """What it says on its console."""
         return self.folder / f"{self.name}.console"
@@ -72,6 +78,8 @@ def domain_xml(spec: GuestSpec, image: Image) -> str:
     <serial type='file'><source path={quoteattr(str(spec.console))}/></serial>
     <channel type='unix'><source mode='bind' path={quoteattr(str(spec.socket))}/>
       <target type='virtio' name='{CHANNEL}'/></channel>
+    <channel type='unix'><source mode='bind' path={quoteattr(str(spec.vral_socket))}/>
+      <target type='virtio' name='{VRAL_PORT}'/></channel>
     {_disk(spec)}{_tap(spec)}{_plugged(spec)}
   </devices>
 </domain>"""

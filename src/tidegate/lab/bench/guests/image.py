@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CHANNEL: Final = "org.tidegate.agent.0"
 """Name of the virtio-serial port on which the agent listens: reversed domain and number, as libvirt asks."""
+VRAL_PROGRAM: Final = "/bin/tidegate-vral"
+"""Claims resources from the host, inside."""
 MODULES: Final = (
     "virtio_pci",
     "virtio_console",
@@ -78,7 +80,7 @@ def built_image(cache: Path | None = None) -> Image:
         beside.mkdir()
         (beside / image.kernel.name).write_bytes(bare(kernel.image.read_bytes()))
         modules = modules_of(kernel, MODULES)
-        (beside / image.initramfs.name).write_bytes(archive(_entries(modules, _agent(Path(fresh)))))
+        (beside / image.initramfs.name).write_bytes(archive(_entries(modules, _programs(Path(fresh)))))
         if not place.exists():  # else another process was first
             beside.rename(place)
     _forget_oldest(place.parent)
@@ -90,12 +92,13 @@ def _key(kernel_name: str) -> str:
     parts = hashlib.sha256(kernel_name.encode())
     for name in ("agent.c", "init.sh"):
         parts.update(_source(name))
+    parts.update(_vral_source())
     parts.update(_busybox()[:4096])
     parts.update(" ".join((*MODULES, CHANNEL)).encode())
     return parts.hexdigest()[:16]
 
 
-def _entries(modules: Mapping[str, bytes], agent: bytes) -> list[Entry]:
+def _entries(modules: Mapping[str, bytes], programs: Mapping[str, bytes]) -> list[Entry]:
     applets = subprocess.run([BUSYBOX, "--list"], capture_output=True, check=True, text=True).stdout.split()  # noqa: S603
     init = _source("init.sh").decode().replace("@MODULES@", " ".join(modules)).replace("@CHANNEL@", CHANNEL)
     return [
@@ -104,7 +107,7 @@ def _entries(modules: Mapping[str, bytes], agent: bytes) -> list[Entry]:
         terminal("dev/null", 1, 3),
         program("bin/busybox", _busybox()),
         *(link(f"bin/{applet}", "busybox") for applet in applets if applet != "busybox"),
-        program("bin/agent", agent),
+        *(program(path, binary) for path, binary in programs.items()),
         *(program(f"lib/modules/{name}.ko", module) for name, module in modules.items()),
         program("init", init.encode()),
     ]
@@ -119,22 +122,39 @@ def _busybox() -> bytes:
         ) from error
 
 
-def _agent(where: Path) -> bytes:
-    """Return the agent, compiled so that it needs no library."""
+def _programs(where: Path) -> dict[str, bytes]:
+    """Return the programs of ours inside, by path: the agent, and what claims resources."""
+    return {
+        "bin/agent": _compiled(where / "agent", _source("agent.c")),
+        VRAL_PROGRAM.lstrip("/"): _compiled(where / "tidegate-vral", _vral_source()),
+    }
+
+
+def _compiled(binary: Path, source_text: bytes) -> bytes:
+    """Return a program, compiled so that it needs no library.
+
+    Raises:
+        InputError: there is no compiler, or it did not do it.
+
+    """
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        raise InputError("there is no C compiler for the guest's agent; run tests/real/install.sh as root")
-    source, binary = where / "agent.c", where / "agent"
-    source.write_bytes(_source("agent.c"))
+        raise InputError("there is no C compiler for what runs in a guest; run tests/real/install.sh as root")
+    source = binary.with_suffix(".c")
+    source.write_bytes(source_text)
     command = [compiler, "-O2", "-static", "-pthread", "-s", "-o", str(binary), str(source), "-lm"]
     done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=SECONDS_MAX)  # noqa: S603
     if done.returncode != 0:
-        raise InputError(f"the guest's agent can't be compiled: {done.stderr.strip()[-200:]}")
+        raise InputError(f"the guest's {binary.name} can't be compiled: {done.stderr.strip()[-200:]}")
     return binary.read_bytes()
 
 
 def _source(name: str) -> bytes:
     return resources.files("tidegate.lab.bench.guests").joinpath(name).read_bytes()
+
+
+def _vral_source() -> bytes:
+    return resources.files("tidegate.guest").joinpath("tidegate_vral.c").read_bytes()
 
 
 def _forget_oldest(images: Path) -> None:
