@@ -140,7 +140,7 @@ def test_a_release_that_is_sent_again_is_done_already(world):
     assert refused.value.because is Because.NOT_FOUND
 
 
-def test_nobody_sees_or_releases_anothers_lease(world):
+def test_nobody_sees_or_releases_the_lease_of_another(world):
     lease = world.claim("a")
     with pytest.raises(Refusal):
         released(world.books, "b", lease.name, "q")

@@ -113,7 +113,7 @@ class Journal:
         beside = self._path.with_name(f"{self._path.name}.new")
         try:
             beside.write_bytes(data)
-            file = os.open(beside, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            file = os.open(beside, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             beside.replace(self._path)
         except OSError as error:
             raise InputError(f"{self._path} can't be written ({error.strerror}); free some space") from error

@@ -128,7 +128,7 @@ def test_two_agents_do_not_serve_one_folder(host):
         Journal(host.folder / "v", boot="boot")
 
 
-def test_what_cant_be_written_down_is_not_given(host, monkeypatch):
+def test_what_was_not_written_down_is_not_given(host, monkeypatch):
     guest = host.guest("a")
     guest.hello()
     monkeypatch.setattr("tidegate.agents.vral.journal.os.write", _full_disk(host.vral.desk._journal._file))
