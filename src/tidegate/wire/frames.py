@@ -54,6 +54,8 @@ class Greeting:
     """Where it answers probes of its link, `host:port`; empty where it doesn't."""
     pci_bytes_per_second: float = 0.0
     """What the PCI link to the card carries; 0 where it is none, or nobody knows."""
+    wants_foretold: bool = False
+    """Whether it wants to be told what its workloads are expected to need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,6 +99,7 @@ def greeting_message(greeting: Greeting) -> telemetry_pb2.Hello:
         epoch=greeting.epoch,
         probe_address=greeting.probe_address,
         pci_bytes_per_second=round(greeting.pci_bytes_per_second),
+        wants_foretold=greeting.wants_foretold,
     )
 
 
@@ -137,6 +140,7 @@ def greeting_record(message: telemetry_pb2.Hello) -> Greeting:
             epoch=checked_number("epoch", message.epoch),
             probe_address=checked_text("probe_address", message.probe_address, PROBE_ADDRESS_BYTES_MAX),
             pci_bytes_per_second=checked_number("pci_bytes_per_second", message.pci_bytes_per_second),
+            wants_foretold=message.wants_foretold,
         )
 
 

@@ -18,7 +18,7 @@ from tidegate.agents.agent.standing import Standing, standing
 from tidegate.model.errors import TidegateError
 from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
 from tidegate.model.refusals import Because, Refusal
-from tidegate.model.roster import HOST, source_rows
+from tidegate.model.roster import HOST, realigned, source_rows
 from tidegate.ports import Actuator, Clock, TelemetrySource
 from tidegate.wire.frames import Greeting, ServerRoster
 from tidegate.wire.orders import ServerOutcomes, actions_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tidegate.model.resources import Resource
     from tidegate.model.snapshot import Snapshot
     from tidegate.model.tick import Tick
+    from tidegate.wire.foretelling import Foretold
     from tidegate.wire.orders import ServerOrders
 
 NANOSECONDS: Final = 10**9
@@ -41,6 +42,8 @@ MOVED_RATIO: Final = 0.01
 """A grant that differs by more than this from what was held when its order was decided has moved since."""
 TAKEN_MAX: Final = 64
 """Samples of which is known when they were taken: orders on older ones have long expired."""
+FORETOLD_SECONDS: Final = 30.0
+"""What a device expected longer ago says nothing of now."""
 MEMORY_FILE: Final = "agent.json"
 MEMORY_BYTES_MAX: Final = 4096
 
@@ -129,12 +132,13 @@ class Agent:
         probe_address: str = "",
         pci_bytes_per_second: float = 0.0,
         forwards_seconds: Callable[[], float] | None = None,
-        thought: Callable[[Tick], None] = lambda _tick: None,
+        thought: Callable[[Tick, NDArray[np.float32] | None], None] | None = None,
     ) -> None:
         """Go on from what ``folder`` remembers; ``loop_over`` makes the loop of the safe baseline.
 
         ``forwards_seconds`` is a clock that only runs forwards, by which orders expire; without one it is
-        that of the day. ``thought`` hears each turn of the baseline's loop, with its sample and forecast.
+        that of the day. ``thought`` hears each turn of the baseline's loop, with what the device expects of
+        demand (resources, workloads), None where that is not known now.
 
         Raises:
             TidegateError: what the folder remembers can't be read.
@@ -156,6 +160,8 @@ class Agent:
         """When the latest samples were taken, by number."""
         self._done: dict[int, ServerOutcomes] = {}
         self._thought = thought
+        self._foretold: tuple[NDArray[np.int64], NDArray[np.float32], float] | None = None
+        """Of whom, what is expected of them, and when it was said."""
 
     @property
     def standing(self) -> Standing:
@@ -191,7 +197,20 @@ class Agent:
             epoch=self._memory.epoch,
             probe_address=self._probe_address,
             pci_bytes_per_second=self._pci_bytes_per_second,
+            wants_foretold=self._thought is not None,
         )
+
+    def foretold(self, foretold: Foretold) -> None:
+        """Note what the device expects of demand; of a roster that is no more it is left out."""
+        if foretold.roster_version == self.who.version:
+            self._foretold = self.who.roster.ids, foretold.demand, self._forwards()
+
+    def _expected(self, snapshot: Snapshot) -> NDArray[np.float32] | None:
+        """Return what the device expects of who is there now; None where it said nothing lately."""
+        if self._foretold is None or self._forwards() - self._foretold[2] > FORETOLD_SECONDS:
+            return None
+        ids, demand, _ = self._foretold
+        return realigned(demand, source_rows(ids, snapshot.roster.ids), np.nan)
 
     def step(self) -> Snapshot:
         """Take a sample, and show it to the baseline."""
@@ -202,7 +221,9 @@ class Agent:
     def think(self) -> None:
         """Show the last sample to the safe baseline; where the agent is alone, do what that wants."""
         self._baseline_acts.acts = self.standing is Standing.ALONE
-        self._thought(self._baseline.tick())
+        tick = self._baseline.tick()
+        if self._thought is not None:
+            self._thought(tick, self._expected(tick.snapshot))
 
     def sample(self) -> Snapshot:
         """Take a sample."""

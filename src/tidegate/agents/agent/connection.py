@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from tidegate.model.errors import TidegateError
+from tidegate.model.refusals import InvalidField
 from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tidegate.wire.dialing import dialled
+from tidegate.wire.foretelling import foretold_record
 from tidegate.wire.frames import batch_message, greeting_message, roster_message
 from tidegate.wire.identities import Role
 from tidegate.wire.orders import orders_record, outcomes_message
@@ -176,6 +178,10 @@ class Connection:
                             resources = len(self._agent.greeting().resources)
                             done = self._agent.carry_out(orders_record(response.orders, resources))
                             self._answer(_Request(outcomes=outcomes_message(done)))
+                        case "foretold":
+                            shape = self._agent.who.shape
+                            with suppress(InvalidField):  # of a roster that has changed meanwhile
+                                self._agent.foretold(foretold_record(response.foretold, shape))
                         case _:
                             pass
 

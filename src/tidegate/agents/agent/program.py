@@ -100,7 +100,7 @@ async def _joined(
             forwards_seconds=clock.forwards_seconds,
             probe_address=probe,
             pci_bytes_per_second=pci_bytes_per_second(options.card_pci) if options.card_pci else 0.0,
-            thought=vral.look if vral is not None else lambda _tick: None,
+            thought=None if vral is None else vral.look,
         )
         connection = Connection(
             agent,

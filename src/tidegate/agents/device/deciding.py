@@ -14,6 +14,7 @@ from tidegate.agents.device.budgeting import BUDGETED, EVERY_SECONDS, cuts
 from tidegate.agents.device.outlook import Outlook, ServerOutlook
 from tidegate.agents.servers.expecting import STEP_SECONDS as LOOK_SECONDS
 from tidegate.agents.servers.expecting import Expecting
+from tidegate.agents.servers.foretelling import Foretelling
 from tidegate.agents.servers.loop import device_loop
 from tidegate.agents.servers.own import FIELDS, OwnApplications
 from tidegate.agents.servers.pressing import Pressing
@@ -92,6 +93,7 @@ class Deciding:
     _own: OwnApplications = field(init=False)
     _turning: Turning = field(init=False)
     _service: TelemetryService = field(init=False)
+    _foretelling: Foretelling = field(init=False)
     _expecting: Expecting = field(init=False)
     _pressing: Pressing = field(init=False)
     _controls: Controls | None = field(init=False)
@@ -139,6 +141,7 @@ class Deciding:
             journal=self.journal,
             autonomy=lambda: self._allowed,
         )
+        self._foretelling = Foretelling(servers=self.servers)
         self._own = OwnApplications(
             device=self.device,
             servers=self.servers,
@@ -162,6 +165,7 @@ class Deciding:
             decides=self.decides,
             carried=self._carried,
             link=self._link,
+            foretold=self._foretelling.take,
         )
         self.device.pci = self._pci
         self._expecting = Expecting(resources=RESOURCES, seed=sizes.seed)
@@ -215,7 +219,9 @@ class Deciding:
         """Turn the loop once; one turn that fails costs a step, and grants stand."""
         try:
             self._own.sample()
-            self.seen(self._turned())
+            tick = self._turned()
+            self._foretelling.seen(tick)
+            self.seen(tick)
             self._failed = 0
         except Exception as error:  # noqa: BLE001 - the next one may do better
             self._failed += 1

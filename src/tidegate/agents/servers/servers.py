@@ -219,6 +219,11 @@ class Servers:
         return bool(due) and all(one.sample is not None and one.sample is not one.read for one in due)
 
     @property
+    def joined(self) -> Joined:
+        """Who there is, as the last snapshot has it where nobody came or went since."""
+        return self._all()
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The servers ever heard of, lost ones too."""
         return tuple(self._servers)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tidegate.model.refusals import Because, Refusal
 from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
+from tidegate.wire.foretelling import foretold_message
 from tidegate.wire.frames import greeting_record, roster_record, sample_record
 from tidegate.wire.identities import Role, require
 from tidegate.wire.orders import orders_message, outcomes_record
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import grpc
 
     from tidegate.agents.servers.servers import Servers
+    from tidegate.wire.foretelling import Foretold
     from tidegate.wire.frames import Greeting, ServerRoster
 
 HEARTBEAT_SECONDS: Final = 1.0
@@ -43,16 +45,18 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
         decides: Callable[[], bool] = lambda: True,
         carried: Callable[[str, int, int], None] = lambda _server, _received, _sent: None,
         link: Callable[[str], int] = lambda _server: 0,
+        foretold: Callable[[str], Foretold | None] = lambda _server: None,
     ) -> None:
         """Serve one card's servers; ``arrived`` is called after each sample.
 
         ``carried`` is told the bytes of each message of a server, received and sent; ``link`` says how many
-        bytes a second the link to it carries, 0 where that is not known.
+        bytes a second the link to it carries, 0 where that is not known. ``foretold`` says what a server was
+        not told yet of its workloads' demand to come.
 
         While nobody ``decides`` no sign of life is given: agents then fall back as if it were lost.
         """
         self._servers, self._card, self._now, self._arrived = servers, card, now_nanoseconds, arrived
-        self._decides, self._carried, self._link = decides, carried, link
+        self._decides, self._carried, self._link, self._foretold = decides, carried, link, foretold
         self._streams: dict[str, asyncio.Event] = {}
         """By server: set where orders wait."""
 
@@ -93,8 +97,14 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
                     said_orders = _Response(orders=orders_message(orders))
                     self._carried(greeting.server, 0, said_orders.ByteSize())
                     yield said_orders
-                if not said and self._decides() and self._streams.get(greeting.server) is called:
-                    yield _Response(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=self._now()))
+                if self._decides() and self._streams.get(greeting.server) is called:
+                    news = self._foretold(greeting.server) if greeting.wants_foretold else None
+                    if news is not None:
+                        said_news = _Response(foretold=foretold_message(news))
+                        self._carried(greeting.server, 0, said_news.ByteSize())
+                        yield said_news
+                    elif not said:
+                        yield _Response(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=self._now()))
             raise Refusal(
                 Because.STALE,
                 f"server '{greeting.server}' has connected anew; only one agent may speak for it",

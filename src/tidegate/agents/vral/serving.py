@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tidegate.agents.agent.agent import Server
     from tidegate.agents.vral.suppliers import Supplier
     from tidegate.app.servers import Doors
@@ -70,10 +73,10 @@ class Serving:
         self._task: asyncio.Task[None] | None = None
         self._failed: BaseException | None = None
 
-    def look(self, tick: Tick) -> None:
-        """Take in a sample and its forecast, as the agent's own loop has them."""
+    def look(self, tick: Tick, expected: NDArray[np.float32] | None) -> None:
+        """Take in a sample: with what the device expects of demand, else what the agent's own loop does."""
         snapshot = tick.snapshot
-        market = market_of(snapshot, tick.forecast, tuple(self._suppliers.values()))
+        market = market_of(snapshot, tick.forecast, tuple(self._suppliers.values()), expected=expected)
         self.desk.look(market)
         self._see(snapshot.roster)
 

@@ -83,6 +83,7 @@ class ConnectResponse(_message.Message):
     ORDERS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     TAKEN_FIELD_NUMBER: _builtins.int
+    FORETOLD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """Answers `Hello`."""
@@ -99,6 +100,10 @@ class ConnectResponse(_message.Message):
     def taken(self) -> Global___Taken:
         """How far batches have been taken in: older ones need not be kept."""
 
+    @_builtins.property
+    def foretold(self) -> Global___Foretold:
+        """What workloads are expected to need, to those that asked for it in `Hello`."""
+
     def __init__(
         self,
         *,
@@ -106,12 +111,13 @@ class ConnectResponse(_message.Message):
         orders: Global___Orders | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         taken: Global___Taken | None = ...,
+        foretold: Global___Foretold | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "message", b"message", "orders", b"orders", "taken", b"taken", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["foretold", b"foretold", "heartbeat", b"heartbeat", "message", b"message", "orders", b"orders", "taken", b"taken", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "message", b"message", "orders", b"orders", "taken", b"taken", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["foretold", b"foretold", "heartbeat", b"heartbeat", "message", b"message", "orders", b"orders", "taken", b"taken", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "orders", "heartbeat", "taken"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "orders", "heartbeat", "taken", "foretold"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -131,6 +137,7 @@ class Hello(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     PROBE_ADDRESS_FIELD_NUMBER: _builtins.int
     PCI_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    WANTS_FORETOLD_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """The server's name; with TLS it must be the one in the certificate."""
     incarnation: _builtins.str
@@ -143,6 +150,8 @@ class Hello(_message.Message):
     """Where it answers probes of its link, `host:port` over UDP; empty where it doesn't."""
     pci_bytes_per_second: _builtins.int
     """What the PCI link to the card carries each way; 0 where the card is no PCI device, or nobody knows."""
+    wants_foretold: _builtins.bool
+    """Whether to tell it what its workloads are expected to need."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The resources it measures, by number: 0 cpu, 1 memory, 2 gpu, 3 network, 4 storage; the rows of frames."""
@@ -162,10 +171,11 @@ class Hello(_message.Message):
         epoch: _builtins.int = ...,
         probe_address: _builtins.str = ...,
         pci_bytes_per_second: _builtins.int = ...,
+        wants_foretold: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "epoch", b"epoch", "incarnation", b"incarnation", "pci_bytes_per_second", b"pci_bytes_per_second", "probe_address", b"probe_address", "resources", b"resources", "server", b"server", "step_nanoseconds", b"step_nanoseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "epoch", b"epoch", "incarnation", b"incarnation", "pci_bytes_per_second", b"pci_bytes_per_second", "probe_address", b"probe_address", "resources", b"resources", "server", b"server", "step_nanoseconds", b"step_nanoseconds", "wants_foretold", b"wants_foretold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,6 +428,38 @@ class Heartbeat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class Foretold(_message.Message):
+    """What workloads are expected to need, as of the device's last turn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROSTER_VERSION_FIELD_NUMBER: _builtins.int
+    LEAD_NANOSECONDS_FIELD_NUMBER: _builtins.int
+    DEMAND_FIELD_NUMBER: _builtins.int
+    roster_version: _builtins.int
+    """The roster its columns are in."""
+    lead_nanoseconds: _builtins.int
+    """Nanoseconds it looks ahead."""
+    demand: _builtins.bytes
+    """(resources, workloads) float32: the 99 % quantile of the peak of demand over that time, base units, row after row;
+    NaN where nothing is known.
+    """
+    def __init__(
+        self,
+        *,
+        roster_version: _builtins.int = ...,
+        lead_nanoseconds: _builtins.int = ...,
+        demand: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["demand", b"demand", "lead_nanoseconds", b"lead_nanoseconds", "roster_version", b"roster_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Foretold: _TypeAlias = Foretold  # noqa: Y015
 
 @_typing.final
 class Taken(_message.Message):
