@@ -53,7 +53,7 @@ def device_loop(
         telemetry=servers,
         forecaster=forecaster,
         scorer=NothingScorer(),
-        planner=planner,
+        planner=WithFloors(planner),  # of which pinned rules know nothing
         guards=guards(servers, limits, autonomy, settable=lambda: servers.settable),
         difference=difference,
         actuator=servers,
@@ -71,7 +71,7 @@ def baseline_loop(server: Server, *, step_seconds: int, limits: GuardLimits = LO
         telemetry=server,
         forecaster=forecaster,
         scorer=NothingScorer(),
-        planner=WithFloors(planner),  # the pinned rule knows none
+        planner=WithFloors(planner),
         guards=guards(server, limits, settable=lambda: server.settable),
         difference=difference,
         actuator=server,

@@ -52,7 +52,7 @@ def test_the_agent_has_it_for_a_while(told):
 
 
 def test_of_another_roster_it_is_left_out(told):
-    card, _, agent, heard = told
+    _, _, agent, heard = told
     version = agent.who.version + 1
     agent.foretold(Foretold(roster_version=version, lead_seconds=60.0, demand=np.ones((2, 2), np.float32)))
     agent.think()
