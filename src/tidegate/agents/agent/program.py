@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import psutil
 from tidegate.agents.agent.agent import Agent
 from tidegate.agents.agent.connection import Connection
 from tidegate.agents.servers.loop import baseline_loop
+from tidegate.agents.vral.card import CardSlots
 from tidegate.agents.vral.serving import opened
 from tidegate.app.servers import LOCAL, doors_of, opened_server
 from tidegate.drivers.interfaces.pci import pci_bytes_per_second
@@ -21,9 +23,10 @@ from tidegate.drivers.local.ledger import boot_identifier
 from tidegate.drivers.local.server import VIOLATION_RATE
 from tidegate.drivers.probes.responder import Responder
 from tidegate.model.resources import Resource
+from tidegate.vral.supplies import CARD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractContextManager
 
     from tidegate.agents.agent.agent import Server
@@ -85,9 +88,12 @@ async def _joined(
         driver = _driver(options)
         stack.push(driver)
         server: Server = driver
-        vral = None
+        vral, card = None, None
         if options.vral is not None:
-            vral = stack.enter_context(_vral(driver, options.vral, clock))
+            card = CardSlots(
+                options.device, server=options.name, clock=clock, certificates=options.certificates
+            )
+            vral = stack.enter_context(_vral(driver, options.vral, clock, card))
             server = vral.server
         agent = Agent(
             name=options.name,
@@ -109,7 +115,20 @@ async def _joined(
             certificates=options.certificates,
             told=told,
         )
-        await connection.run(step_seconds=options.step_seconds, ticks=ticks)
+        async with _meanwhile(card):
+            await connection.run(step_seconds=options.step_seconds, ticks=ticks)
+
+
+@asynccontextmanager
+async def _meanwhile(card: CardSlots | None) -> AsyncIterator[None]:
+    """Ask the card for what is leased from it, where anything may be."""
+    asking = None if card is None else asyncio.create_task(card.run())
+    try:
+        yield
+    finally:
+        if asking is not None:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
 
 def _driver(options: AgentOptions) -> LocalServer | LibvirtServer:
@@ -125,7 +144,7 @@ def _driver(options: AgentOptions) -> LocalServer | LibvirtServer:
 
 
 def _vral(
-    driver: LocalServer | LibvirtServer, folder: Path, clock: SystemClock
+    driver: LocalServer | LibvirtServer, folder: Path, clock: SystemClock, card: CardSlots
 ) -> AbstractContextManager[Serving]:
     """Serve VRAL to a server's VMs: what may be leased is at most what this machine has."""
     return opened(
@@ -137,5 +156,6 @@ def _vral(
             Resource.MEMORY: float(psutil.virtual_memory().total),
         },
         forwards_seconds=clock.forwards_seconds,
+        further={CARD: card},
         doors=lambda: doors_of(driver),
     )

@@ -12,7 +12,7 @@ from tidegate.agents.device.moving import SETTLE_NANOSECONDS
 from tidegate.app.certificates import Authority
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.refusals import Because, Refusal
-from tidegate.wire.card.v1 import application_pb2, card_pb2, migration_pb2
+from tidegate.wire.card.v1 import adjustment_pb2, application_pb2, card_pb2, migration_pb2
 from tidegate.wire.dialing import dialled
 from tidegate.wire.identities import Identity, Role
 
@@ -102,6 +102,13 @@ def test_over_the_network_each_may_do_what_its_role_says(tmp_path, a_card, api_o
                     await api.create(start_as=standby)
             async with speaking(Role.DEVICE, "card-b") as api:
                 await api.create(start_as=standby, epoch=4)
+
+            adjust = adjustment_pb2.AdjustResourcesRequest(name=WEB, wanted={"cpu_millis": 500})
+            async with speaking(Role.AGENT, "server-1") as api:
+                assert (await api.cards.ListCards(card_pb2.ListCardsRequest())).cards
+                await api.refused(
+                    Because.NOT_ALLOWED, api.adjustments.AdjustResources, adjust, "own server only"
+                )
 
             async def activate(_):
                 async def sent():

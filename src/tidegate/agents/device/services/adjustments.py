@@ -6,7 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.agents.device.services.asking import authorized, request_of
+from tidegate.agents.device.services.asking import (
+    authorized,
+    authorized_to_look,
+    request_of,
+    require_own,
+)
 from tidegate.agents.device.services.messages import adjustment_message
 from tidegate.model.refusals import Because, Refusal
 from tidegate.wire import amounts as amounts_codec
@@ -33,9 +38,11 @@ class Adjustments(adjustment_pb2_grpc.AdjustmentServiceServicer):
     ) -> adjustment_pb2.AdjustResourcesResponse:
         """Set amounts."""
         device = self._device
-        authorized(context)
+        who = authorized_to_look(context)
         found = application_of(request.name)
         device.require_here(found.card)
+        with device.card.lock:
+            require_own(who, device.card.application(found.application).spec.server)
         with in_field("wanted"):
             wanted = amounts_codec.to_record(request.wanted)
         done = await device.do(

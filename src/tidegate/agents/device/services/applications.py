@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.device.lifecycle import GRACE_SECONDS
-from tidegate.agents.device.services.asking import authorized, card_asking, request_of
+from tidegate.agents.device.services.asking import authorized, authorized_to_look, card_asking, request_of
 from tidegate.agents.device.services.messages import application_message
 from tidegate.model.application import ApplicationState
 from tidegate.model.refusals import InvalidField
@@ -69,7 +69,7 @@ class Applications(application_pb2_grpc.ApplicationServiceServicer):
     ) -> application_pb2.ListApplicationsResponse:
         """Return applications by name."""
         device = self._device
-        authorized(context)
+        authorized_to_look(context)
         device.require_here(card_of(request.parent, "parent"), "parent")
         with device.card.lock:
             here = sorted(device.card.applications.values(), key=lambda one: one.name)

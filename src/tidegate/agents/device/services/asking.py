@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from tidegate.agents.device.records import Request
-from tidegate.model.refusals import InvalidField
+from tidegate.model.refusals import Because, InvalidField, Refusal
 from tidegate.wire.identities import Identity, Role, require
 
 if TYPE_CHECKING:
@@ -25,6 +25,29 @@ def authorized(context: Context) -> Identity:
 
     """
     return require(context, Role.OPERATOR, Role.FLEET, Role.DEVICE)
+
+
+def authorized_to_look(context: Context) -> Identity:
+    """Return who asks; agents, too, may see what there is.
+
+    Raises:
+        Refusal: it has no such role.
+
+    """
+    return require(context, Role.OPERATOR, Role.FLEET, Role.DEVICE, Role.AGENT)
+
+
+def require_own(who: Identity, server: str) -> None:
+    """Refuse an agent that would change what is not its own server's.
+
+    Raises:
+        Refusal: it would.
+
+    """
+    if who.role is Role.AGENT and who.name != server:
+        raise Refusal(
+            Because.NOT_ALLOWED, f"{who} may change applications of its own server only", field="name"
+        )
 
 
 def card_asking(context: Context) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.agents.device.lifecycle import set_draining
-from tidegate.agents.device.services.asking import authorized, request_of
+from tidegate.agents.device.services.asking import authorized, authorized_to_look, request_of
 from tidegate.agents.device.services.messages import card_message
 from tidegate.model.refusals import InvalidField
 from tidegate.wire.card.v1 import card_pb2, card_pb2_grpc
@@ -38,7 +38,7 @@ class Cards(card_pb2_grpc.CardServiceServicer):
         self, request: card_pb2.ListCardsRequest, context: Context
     ) -> card_pb2.ListCardsResponse:
         """Return the card, which is all there are."""
-        authorized(context)
+        authorized_to_look(context)
         cards, token = page([card_message(self._device)], lambda card: card.name, request, rising=True)
         return card_pb2.ListCardsResponse(cards=cards, next_page_token=token)
 
