@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tidegate.model.refusals import Because, Refusal
-from tidegate.vral.claims import Change, Ended, Health, Lease
-from tidegate.vral.supplies import NOTHING_RATIO, cut, decided, merged
+from tidegate.vral.claims import ROUNDING_RATIO, Change, Ended, Health, Lease
+from tidegate.vral.supplies import cut, decided, merged
 
 if TYPE_CHECKING:
     from tidegate.model.resources import Resource
@@ -110,7 +110,7 @@ def renewed(books: Books, vm: str, name: str, asked: Asked, market: Market, now_
     kept = replace(lease, claim=claim, asserted_seconds=now_seconds, expires_seconds=expires)
     kept = replace(kept, shrinks_seconds=math.inf, shrinks_to=0.0)
     says_amounts = (asked.least, asked.wanted, asked.burst) != (None, None, None)
-    if not says_amounts and lease.short <= NOTHING_RATIO * claim.wanted:
+    if not says_amounts and lease.short <= ROUNDING_RATIO * claim.wanted:
         return Change(put=kept)
     if vm not in market.rows:
         raise Refusal(Because.NOT_NOW, "this machine is not seen running; ask again in a second")
@@ -120,9 +120,9 @@ def renewed(books: Books, vm: str, name: str, asked: Asked, market: Market, now_
     decision = decided(claim.wanted - lease.amount, books.offers(vm, claim, market))
     parts = merged(lease.parts, decision.parts)
     found = math.fsum(part.amount for part in parts)
-    if found < claim.least * (1 - NOTHING_RATIO):
+    if found < claim.least * (1 - ROUNDING_RATIO):
         raise Short(claim.resource, missing=claim.least - found, found=found, looked=decision.looked)
-    moved = decision.found > decision.ready * (1 + NOTHING_RATIO)
+    moved = decision.found > decision.ready * (1 + ROUNDING_RATIO)
     if moved:
         due = now_seconds + claim.deadline_seconds
         kept = replace(kept, health=Health.APPLYING, due_seconds=due)
@@ -156,7 +156,7 @@ def foreseen(books: Books, vm: str, claim: Claim, market: Market) -> float:
 
 
 def _require(claim: Claim, decision: Decision) -> None:
-    if decision.found < claim.least * (1 - NOTHING_RATIO) or not decision.parts:
+    if decision.found < claim.least * (1 - ROUNDING_RATIO) or not decision.parts:
         raise Short(
             claim.resource,
             missing=(claim.least or claim.wanted) - decision.found,
@@ -167,7 +167,7 @@ def _require(claim: Claim, decision: Decision) -> None:
 
 def _health(decision: Decision) -> Health:
     """Say healthy at once only of what was read back already."""
-    is_ready = decision.found <= decision.ready * (1 + NOTHING_RATIO)
+    is_ready = decision.found <= decision.ready * (1 + ROUNDING_RATIO)
     return Health.HEALTHY if is_ready else Health.APPLYING
 
 

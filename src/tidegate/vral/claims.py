@@ -19,6 +19,8 @@ DEADLINE_SECONDS: Final = 30.0
 DEADLINE_SECONDS_MAX: Final = 600.0
 PRIORITY_MAX: Final = 8
 """Highest SLA class, as in a domain's policy."""
+ROUNDING_RATIO: Final = 1e-9
+"""Amounts below this share of what was asked for are rounding."""
 NEVER: Final = math.inf
 
 
@@ -95,8 +97,9 @@ class Lease:
 
     @property
     def short(self) -> float:
-        """What it lacks of what was wanted."""
-        return max(self.claim.wanted - self.amount, 0.0)
+        """What it lacks of what was wanted; rounding is nothing."""
+        lacks = self.claim.wanted - self.amount
+        return lacks if lacks > ROUNDING_RATIO * self.claim.wanted else 0.0
 
     def drawn(self, supply: str) -> float:
         """Return what of it comes from one supply."""

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tidegate.vral.claims import Part
+from tidegate.vral.claims import ROUNDING_RATIO, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +24,6 @@ HOST: Final = "host"
 CARD: Final = "card"
 TOLERANCE_RATIO: Final = 0.01
 """What is read back may be so much less: quotas have whole microseconds, balloons whole pages."""
-NOTHING_RATIO: Final = 1e-9
-"""Amounts below this share of what was asked for are rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +108,7 @@ def decided(wanted: float, offers: Sequence[Offer]) -> Decision:
         left, ready = left - took, ready + took
     looked = []
     for offer in offers:
-        if left <= NOTHING_RATIO * wanted:
+        if left <= ROUNDING_RATIO * wanted:
             break
         if not offer.suits:
             continue
@@ -118,7 +116,7 @@ def decided(wanted: float, offers: Sequence[Offer]) -> Decision:
         took = max(min(left, offer.room - taken[offer.supply]), 0.0)
         taken[offer.supply] += took
         left -= took
-    least = NOTHING_RATIO * wanted
+    least = ROUNDING_RATIO * wanted
     return Decision(
         parts=tuple(Part(supply=name, amount=amount) for name, amount in taken.items() if amount > least),
         ready=ready,

@@ -9,8 +9,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from tidegate.vral.claims import NEVER, Change, Ended, Health, Notice, Why
-from tidegate.vral.supplies import NOTHING_RATIO, TOLERANCE_RATIO, cut, decided, merged
+from tidegate.vral.claims import NEVER, ROUNDING_RATIO, Change, Ended, Health, Notice, Why
+from tidegate.vral.supplies import TOLERANCE_RATIO, cut, decided, merged
 
 if TYPE_CHECKING:
     from tidegate.vral.books import Books
@@ -39,7 +39,9 @@ def tended(books: Books, lease: Lease, market: Market, now_seconds: float) -> Ch
         return _ended(lease, Why.EXPIRED)  # another VM of that name
     lost = {part: lost for part in lease.parts if (lost := _to_give_way(books, lease, part, market)) > 0}
     if lost:
-        return _given_way(books, lease, lost, market, now_seconds)
+        change = _given_way(books, lease, lost, market, now_seconds)
+        # While notice runs, a lease that is not in force does not say so.
+        return change or _in_force(books, lease, market, now_seconds)
     for step in (_in_force, _less, _more):
         change = step(books, lease, market, now_seconds)
         if change is not None:
@@ -107,7 +109,7 @@ def _given_way(
 ) -> Change | None:
     """Move what supplies no longer have to others; what nobody has, the lease loses after notice."""
     stays = tuple(replace(part, amount=part.amount - lost.get(part, 0.0)) for part in lease.parts)
-    stays = tuple(part for part in stays if part.amount > NOTHING_RATIO * lease.amount)
+    stays = tuple(part for part in stays if part.amount > ROUNDING_RATIO * lease.amount)
     left = tuple(part.supply for part in lost)
     decision = decided(math.fsum(lost.values()), books.offers(lease.vm, lease.claim, market, without=left))
     parts = merged(stays, decision.parts)
@@ -130,7 +132,7 @@ def _shrunk_with_notice(lease: Lease, parts: tuple[Part, ...], now_seconds: floa
             put=told,
             notices=(Notice(why=Why.SHRINKING, lease=told, in_seconds=NOTICE_SECONDS, amount=left),),
         )
-    if left < lease.claim.least * (1 - NOTHING_RATIO) or not parts:
+    if left < lease.claim.least * (1 - ROUNDING_RATIO) or not parts:
         return _ended(lease, Why.FAILED)
     less = replace(lease, parts=parts, shrinks_to=0.0, shrinks_seconds=NEVER)
     return Change(put=less, notices=(Notice(why=Why.SHRUNK, lease=less, amount=left),))
@@ -199,7 +201,7 @@ def _more(books: Books, lease: Lease, market: Market, now_seconds: float) -> Cha
     decision = decided(missing, books.offers(lease.vm, lease.claim, market))
     if decision.found > GIVE_BACK_RATIO_MIN * lease.amount:
         parts = merged(lease.parts, decision.parts)
-        moved = decision.found > decision.ready * (1 + NOTHING_RATIO)
+        moved = decision.found > decision.ready * (1 + ROUNDING_RATIO)
         grown = replace(lease, parts=parts)
         if moved:
             due = now_seconds + lease.claim.deadline_seconds

@@ -141,3 +141,21 @@ def test_what_is_left_and_of_no_use_ends(world):
     world.has_card, world.host_amount, world.reserved = False, 3.5, [0.0] * 3
     tend(world, low, 1)
     assert tend(world, low, NOTICE_SECONDS) == (None, (Why.FAILED,))
+
+
+def test_while_notice_runs_it_does_not_say_that_it_is_in_force(world):
+    lease = world.claim(wanted=3.0, least=1.0, may_be_slower=True)
+    world.on_card[0] = 1.0
+    assert tend(world, lease, 1)[0].health is Health.HEALTHY
+    world.has_card, world.host_amount = False, 6.0
+    assert tend(world, lease, 1)[1] == (Why.SHRINKING,)
+    assert tend(world, lease, 1)[0].health is Health.DEGRADED
+
+
+def test_what_is_lacking_by_rounding_is_not_lacking(world):
+    lease = world.claim(wanted=0.1)
+    parts = (
+        replace(lease.parts[0], amount=0.1 - 1e-17),
+        replace(lease.parts[0], supply="card", amount=1e-18),
+    )
+    assert world.changed(lease, parts=parts).short == 0.0
