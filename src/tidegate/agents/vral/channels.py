@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import socket
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 GUESTS_FOLDER: Final = "guests"
 SOCKET_FILE: Final = "vral.sock"
 OPERATOR_SOCKET: Final = "operator.sock"
+BESIDE: Final = ".new"
+"""Behind a socket's name until it listens."""
 PATH_BYTES_MAX: Final = 107
 """Of a Unix socket on Linux, its end not counted."""
 CONNECTIONS_MAX: Final = 8
@@ -60,9 +63,7 @@ class Channels:
 
     async def run(self, ready: Callable[[], object] = lambda: None) -> None:
         """Serve the operator, and whoever `see` names, until cancelled; ``ready`` is called when it can."""
-        guests = self._folder / GUESTS_FOLDER
-        shutil.rmtree(guests, ignore_errors=True)  # sockets nobody listens on any more
-        guests.mkdir(mode=0o700, parents=True)
+        (self._folder / GUESTS_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
         operator = self._listen(OPERATOR, self._folder / OPERATOR_SOCKET, mode=0o600)
         ready()
         tasks = [asyncio.create_task(self._turns.run()), asyncio.create_task(self._vsock())]
@@ -73,9 +74,10 @@ class Channels:
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-            with suppress(OSError):
-                (self._folder / OPERATOR_SOCKET).unlink()
-            shutil.rmtree(guests, ignore_errors=True)
+            sockets = [guest_folder(self._folder, vm) / SOCKET_FILE for vm in self._listening]
+            for path in (self._folder / OPERATOR_SOCKET, *sockets):
+                with suppress(OSError):
+                    path.unlink()
 
     async def see(
         self, vms: Iterable[str], ports: Mapping[str, str], contexts: Mapping[str, int] | None = None
@@ -85,7 +87,7 @@ class Channels:
         for vm in self._listening.keys() - names:
             self._listening.pop(vm).cancel()
             self._buckets.pop(vm, None)
-            shutil.rmtree(guest_folder(self._folder, vm), ignore_errors=True)
+        self._remove_but(names)
         for vm in sorted(names - self._listening.keys()):
             path = guest_folder(self._folder, vm) / SOCKET_FILE
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -97,6 +99,13 @@ class Channels:
             self._dialling[vm, port] = asyncio.create_task(self._dial(vm, port))
         self._contexts = {context: vm for vm, context in (contexts or {}).items() if vm in names}
 
+    def _remove_but(self, vms: set[str]) -> None:
+        """Remove the folders of VMs that are gone; others stay the same: containers have them mounted."""
+        stay = {guest_folder(self._folder, vm).name for vm in vms}
+        for folder in (self._folder / GUESTS_FOLDER).iterdir():
+            if folder.name not in stay:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def tell(self, notices: Sequence[Notice]) -> None:
         """Send notices to those whose leases they are about."""
         for notice in notices:
@@ -104,14 +113,16 @@ class Channels:
                 talking.tell([notice])
 
     def _listen(self, vm: str, path: Path, *, mode: int) -> asyncio.Task[None]:
+        beside = path.with_name(f"{path.name}{BESIDE}")
         with suppress(FileNotFoundError):
-            path.unlink()
+            beside.unlink()
         listener = socket.socket(socket.AF_UNIX)
         try:
-            listener.bind(str(path))
-            path.chmod(mode)
+            listener.bind(str(beside))
+            _allow(beside, mode)
             listener.listen(CONNECTIONS_MAX)
             listener.setblocking(False)  # noqa: FBT003 - its own signature
+            beside.replace(path)  # whoever sees it is answered
         except BaseException:
             listener.close()
             raise
@@ -206,10 +217,20 @@ def guest_folder(folder: Path, vm: str) -> Path:
     """
     readable = quote(vm, safe="")
     path = folder / GUESTS_FOLDER / readable
-    if readable.strip(".") and len(os.fsencode(path / SOCKET_FILE)) <= PATH_BYTES_MAX:
+    if readable.strip(".") and len(os.fsencode(path / f"{SOCKET_FILE}{BESIDE}")) <= PATH_BYTES_MAX:
         return path
     digest = hashlib.blake2b(vm.encode(), digest_size=8).hexdigest()
     return folder / GUESTS_FOLDER / f"%{digest}"
+
+
+def _allow(path: Path, mode: int) -> None:
+    """Say who may connect; what a container has put in the socket's place is not followed, and left alone."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            os.chmod(f"/proc/self/fd/{descriptor}", mode)  # noqa: PTH101 - a descriptor, not a path
+    finally:
+        os.close(descriptor)
 
 
 def _vsock_listener() -> socket.socket | None:

@@ -133,10 +133,10 @@ class Host:
         return guest_folder(self.folder / "v", name) / SOCKET_FILE
 
     @staticmethod
-    def wait_for(path):
+    def wait_for(path, *, there=True):
         deadline = time.monotonic() + 10
-        while not path.exists():
-            assert time.monotonic() < deadline, f"{path} did not appear"
+        while path.exists() is not there:
+            assert time.monotonic() < deadline, f"{path} did not come or go"
             time.sleep(0.002)
 
     def guest(self, name, **other):

@@ -9,10 +9,11 @@ import tempfile
 
 import pytest
 
-from tidegate.agents.vral.channels import OPERATOR_SOCKET
+from tidegate.agents.vral.channels import OPERATOR_SOCKET, _allow
 from tidegate.agents.vral.journal import Journal
 from tidegate.app.servers import Doors
 from tidegate.guest.tidegate_vral import Vral, VralError
+from tidegate.lab.bench.vral.flooding import flood
 from tidegate.model.errors import InputError
 
 
@@ -168,7 +169,7 @@ def test_a_vm_that_goes_has_no_socket_and_no_lease_in_the_end(host):
     host.now += 61
     host.step()
     assert host.vral.desk.leases == ()
-    assert not path.exists()
+    host.wait_for(path, there=False)
 
 
 def test_a_names_letters_do_not_lead_out_of_the_folder(make_host):
@@ -208,6 +209,33 @@ def test_who_does_not_read_is_not_answered_further_and_others_are(host):
                 sent += deaf.send(b'{"v":1,"id":"1","do":"hello"}\n' * 1000)
         assert sent < 4 * 2**20
         assert host.guest("b").claim("cpu", 1.0)["health"] == "healthy"
+
+
+def test_a_vms_folder_stays_the_same_over_a_restart_since_it_is_mounted(make_host):
+    host = make_host()
+    folder = host.socket("a").parent
+    before = folder.stat().st_ino
+    host.close()
+    assert not host.socket("a").exists()
+    assert make_host(folder=host.folder).guest("a").hello()
+    assert folder.stat().st_ino == before
+
+
+def test_what_is_put_in_a_sockets_place_is_not_followed(tmp_path):
+    secret, path = tmp_path / "secret", tmp_path / "vral.sock"
+    secret.touch(mode=0o600)
+    path.symlink_to(secret)
+    _allow(path, 0o666)
+    assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_flood_of_everything_wrong_harms_only_its_own_channel(host):
+    kept = host.guest("b").claim("cpu", 0.5)
+    assert flood(str(host.socket("a")), 0.5, seed=7) > 0
+    host.step()
+    assert [one["lease"] for one in host.guest("b").list()] == [kept["lease"]]
+    assert host.guest("b").claim("memory", 0.5)["health"] == "healthy"
+    assert {one.vm for one in host.vral.desk.leases} <= {"a", "b"}
 
 
 def test_connections_of_one_vm_are_limited(host):
