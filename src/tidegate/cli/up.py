@@ -34,9 +34,10 @@ from tidegate.cli.watched import Board, WatchedFleet, WatchedMachine
 from tidegate.cli.worlds import made_world
 from tidegate.drivers.simulated.build import read_scenario
 from tidegate.journal.sql.aside import moved_aside
+from tidegate.journal.sql.identity import is_of
 from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.retention import Retention
-from tidegate.journal.sql.writer import is_of, opened
+from tidegate.journal.sql.writer import opened
 from tidegate.model.autonomy import level
 from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError

@@ -97,6 +97,25 @@ def test_samples_arrive_and_orders_come_back(cell):
     assert (server.grant < 2).all()
 
 
+def test_an_agent_says_that_a_sample_follows_and_hears_that_the_device_is_there(cell):
+    """What the device does ahead of the sample is done before that arrives."""
+    happened = []
+    cell.service._follows = lambda server: happened.append(("follows", server))
+    cell.service._arrived = lambda: happened.append(("arrived", "one"))
+    heard = []
+    cell.card.wires["one"].agent.heard = lambda: heard.append(len(happened))
+
+    async def scenario():
+        async with cell.serving():
+            talking = cell.connection("one").run(step_seconds=0.1)
+            await shown(cell, talking, until(lambda: len(happened) >= 8, cell))
+
+    asyncio.run(scenario())
+    kinds = [kind for kind, _ in happened]
+    assert kinds[kinds.index("follows") :][:6] == ["follows", "arrived"] * 3, happened
+    assert len(heard) >= 3
+
+
 def test_an_agent_goes_on_without_a_device_and_finds_it_when_it_comes(cell):
     told = []
 

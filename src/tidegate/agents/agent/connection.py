@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS_MAX: Final = 30.0
+FOLLOWS_SECONDS: Final = 0.008
+"""How long before a sample the device is told that it follows."""
 BASELINE_AFTER_SECONDS: Final = 0.05
 """How long after a sample the baseline sees it: orders that it leads to have come by then."""
 WAITING_MAX: Final = 16
@@ -83,6 +85,8 @@ class Connection:
                 turned += 1
                 due += step_seconds
                 due = max(due, loop.time())  # where the machine slept, no step is made up for
+                await asyncio.sleep(due - FOLLOWS_SECONDS - loop.time())
+                self._announce()
                 await asyncio.sleep(due - loop.time())
                 if self._sample():
                     # The device decides by the sample; the baseline is there in case it doesn't.
@@ -92,6 +96,15 @@ class Connection:
             keeping.cancel()
             with suppress(asyncio.CancelledError):
                 await keeping
+
+    def _announce(self) -> None:
+        """Say that a sample follows, where nothing else waits to be sent."""
+        if self._waiting is not None and self._waiting.empty():
+            self._waiting.put_nowait(_Request(heartbeat=self._alive(sample_follows=True)))
+
+    def _alive(self, *, sample_follows: bool = False) -> telemetry_pb2.Heartbeat:
+        now = self._clock.now_seconds() * 10**9
+        return telemetry_pb2.Heartbeat(time_nanoseconds=now, sample_follows=sample_follows)
 
     def _sample(self) -> bool:
         """Take a sample and queue it; False where that fails, which is told, and made up for by the next."""
@@ -189,6 +202,5 @@ class Connection:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):  # `wait_for` makes a task of each
                     message = await waiting.get()
             except TimeoutError:
-                now = self._clock.now_seconds() * 10**9
-                message = _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))
+                message = _Request(heartbeat=self._alive())
             yield message

@@ -218,6 +218,11 @@ class Servers:
         due = [one for name, one in self._servers.items() if name != besides and not self.is_lost(name)]
         return bool(due) and all(one.sample is not None and one.sample is not one.read for one in due)
 
+    def lacks_only(self, server: str, *, besides: str = "") -> bool:
+        """Return whether only this server's sample is missing, but that of one, since the last read."""
+        due = {name for name, one in self._servers.items() if one.sample is None or one.sample is one.read}
+        return {name for name in due if name != besides and not self.is_lost(name)} == {server}
+
     @property
     def names(self) -> tuple[str, ...]:
         """The servers ever heard of, lost ones too."""

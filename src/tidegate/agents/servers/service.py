@@ -40,18 +40,22 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
         card: str,
         now_nanoseconds: Callable[[], int],
         arrived: Callable[[], None] = lambda: None,
+        follows: Callable[[str], None] = lambda _server: None,
         decides: Callable[[], bool] = lambda: True,
         carried: Callable[[str, int, int], None] = lambda _server, _received, _sent: None,
         link: Callable[[str], int] = lambda _server: 0,
     ) -> None:
         """Serve one card's servers; ``arrived`` is called after each sample.
 
+        ``follows`` is called with the server that says that its next one is on its way.
+
         ``carried`` is told the bytes of each message of a server, received and sent; ``link`` says how many
         bytes a second the link to it carries, 0 where that is not known.
 
         While nobody ``decides`` no sign of life is given: agents then fall back as if it were lost.
         """
-        self._servers, self._card, self._now, self._arrived = servers, card, now_nanoseconds, arrived
+        self._servers, self._card, self._now = servers, card, now_nanoseconds
+        self._arrived, self._follows = arrived, follows
         self._decides, self._carried, self._link = decides, carried, link
         self._streams: dict[str, asyncio.Event] = {}
         """By server: set where orders wait."""
@@ -152,6 +156,9 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
                         self._servers.outcomes(server, said)
                     case "heartbeat":
                         self._servers.heard(server)
+                        if request.heartbeat.sample_follows:
+                            called.set()
+                            self._follows(server)
                     case _:
                         raise Refusal(Because.NOT_NOW, "a hello is said once, and nothing else is known")
         finally:

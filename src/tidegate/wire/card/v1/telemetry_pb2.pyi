@@ -404,16 +404,22 @@ class Heartbeat(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TIME_NANOSECONDS_FIELD_NUMBER: _builtins.int
+    SAMPLE_FOLLOWS_FIELD_NUMBER: _builtins.int
     time_nanoseconds: _builtins.int
     """Nanoseconds since 1970 UTC by the sender's clock."""
+    sample_follows: _builtins.bool
+    """From an agent: a sample follows within milliseconds. A device may make ready for it, and answers with a
+    sign of life of its own.
+    """
     def __init__(
         self,
         *,
         time_nanoseconds: _builtins.int = ...,
+        sample_follows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["time_nanoseconds", b"time_nanoseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sample_follows", b"sample_follows", "time_nanoseconds", b"time_nanoseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
