@@ -9,7 +9,7 @@ the library's own and mean nothing here; structures are ctypes', which arrays of
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, cast
 
 from tidegate.model.errors import InputError, TidegateError
 
@@ -38,14 +38,14 @@ FULL_ENGINES: Final = 0
 class Nvml(Protocol):
     """The library; every function may raise its ``NVMLError``, whose ``value`` is the code."""
 
-    NVMLError: type[Exception]
-    NVML_GPU_INSTANCE_PROFILE_COUNT: int
-    NVML_COMPUTE_INSTANCE_PROFILE_COUNT: int
-    c_nvmlGpuInstance_t: Any
-    c_nvmlComputeInstance_t: Any
-    c_nvmlGpuInstancePlacement_t: Any
-    c_nvmlVgpuSchedulerSetState_t: Any
-    c_nvmlGpmMetricsGet_t: Any
+    NVMLError: ClassVar[type[Exception]]
+    NVML_GPU_INSTANCE_PROFILE_COUNT: ClassVar[int]
+    NVML_COMPUTE_INSTANCE_PROFILE_COUNT: ClassVar[int]
+    c_nvmlGpuInstance_t: ClassVar[Any]
+    c_nvmlComputeInstance_t: ClassVar[Any]
+    c_nvmlGpuInstancePlacement_t: ClassVar[Any]
+    c_nvmlVgpuSchedulerSetState_t: ClassVar[Any]
+    c_nvmlGpmMetricsGet_t: ClassVar[Any]
 
     def nvmlInit(self) -> None: ...
     def nvmlShutdown(self) -> None: ...

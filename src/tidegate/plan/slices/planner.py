@@ -2,7 +2,9 @@
 
 Slices in use stay where they are, always: only idle ones are replaced, and only where a new one needs their
 place. So a plan can't undo what earlier ones did; it can only leave as much open as there is. That is why it
-places by what would be stranded for the mix of requests it knows: of those that hold slices, and that ask.
+places by what would be stranded for the mix of requests it knows: of those that hold slices, and that ask,
+each by its compute slices. A large one that finds no place loses more than a small one: counted by heads, the
+many small ones took the last whole GPUs.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
     from tidegate.model.gpu import Gpu, SliceProfile, SliceRequest
 
-PRIOR: Final = 1.0
-"""Weight of each profile that nobody holds or asks for yet, in requests: it may come."""
+PRIOR: Final = 0.1
+"""Weight in requests of each profile besides what is held and asked for: who asked for none yet may come."""
 REPLACED: Final = 1e-3
 """In stranded slices, what it costs to replace an idle slice: enough to decide between equals."""
 MADE: Final = 1e-4

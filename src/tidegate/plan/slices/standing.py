@@ -140,9 +140,9 @@ def _group(geometry: Geometry, gpus: Sequence[Gpu], requests: Sequence[SliceRequ
 def _shares(
     geometry: Geometry, count: NDArray[np.int64], requests: Sequence[SliceRequest], prior: float
 ) -> NDArray[np.float64]:
-    """Return the mix of requests (profiles,): of slices in use, of those asked for, and a little of all."""
+    """Return the mix of requests by compute slices (profiles,): in use, asked for, and a little of all."""
     asked = Counter(fit.name for one in requests if (fit := geometry.smallest_for(one)))
     known = count.sum(axis=0) + np.array([asked[profile.name] for profile in geometry.profiles])
-    weight = known + prior
+    weight = (known + prior) * np.array([profile.compute_slices for profile in geometry.profiles])
     found: NDArray[np.float64] = weight / weight.sum()
     return found
