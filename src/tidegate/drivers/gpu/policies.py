@@ -23,22 +23,39 @@ ARR_OFF: Final = 1
 
 
 def sharing_of(nvml: Nvml, device: Any) -> Sharing:  # noqa: ANN401 - the library's handle
-    """Return who may compute on a GPU at a time."""
-    mode = nvml.nvmlDeviceGetComputeMode(device)
+    """Return who may compute on a GPU at a time.
+
+    Raises:
+        TidegateError: the driver does not say.
+
+    """
+    try:
+        mode = nvml.nvmlDeviceGetComputeMode(device)
+    except nvml.NVMLError as error:
+        raise TidegateError(f"the compute mode is not told ({error}); see nvidia-smi") from error
     known = {one.value: one for one in Sharing}
     return known.get(mode, Sharing.ONE_PROGRAM)  # 1 was one thread of one program, which no driver has now
 
 
 def set_sharing(nvml: Nvml, device: Any, gpu: str, ledger: Ledger, sharing: Sharing) -> Sharing:  # noqa: ANN401
-    """Say who may compute on a GPU at a time; returns what is read back."""
+    """Say who may compute on a GPU at a time; returns what is read back.
+
+    Raises:
+        TidegateError: the driver refuses, or it reads back otherwise.
+
+    """
+    before = sharing_of(nvml, device)
+    if before is sharing:
+        return before
+    ledger.note(gpu, SHARING, (before.value,))
     try:
-        before = sharing_of(nvml, device)
-        if before is not sharing:
-            ledger.note(gpu, SHARING, (before.value,))
-            nvml.nvmlDeviceSetComputeMode(device, sharing.value)
-        return sharing_of(nvml, device)
+        nvml.nvmlDeviceSetComputeMode(device, sharing.value)
     except nvml.NVMLError as error:
         raise TidegateError(f"the compute mode of {gpu} can't be set ({error}); run as root") from error
+    now = sharing_of(nvml, device)
+    if now is not sharing:
+        raise TidegateError(f"the compute mode of {gpu} reads back as {now.name}, not as {sharing.name}")
+    return now
 
 
 def schedule_of(nvml: Nvml, device: Any) -> VgpuSchedule | None:  # noqa: ANN401
@@ -91,7 +108,10 @@ def set_schedule(nvml: Nvml, device: Any, gpu: Gpu, ledger: Ledger, wanted: Vgpu
 
 
 def _check(nvml: Nvml, device: Any, wanted: VgpuSchedule) -> None:  # noqa: ANN401
-    can = nvml.nvmlDeviceGetVgpuSchedulerCapabilities(device)
+    try:
+        can = nvml.nvmlDeviceGetVgpuSchedulerCapabilities(device)
+    except nvml.NVMLError as error:
+        raise TidegateError(f"schedules of vGPUs are not told ({error}); see nvidia-smi vgpu") from error
     if wanted.turns.value not in list(can.supportedSchedulers):
         raise Refusal(Because.UNSUPPORTED, f"this GPU has no schedule '{wanted.turns.name.lower()}'")
     length = wanted.timeslice_nanoseconds

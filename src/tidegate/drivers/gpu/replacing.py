@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,20 +104,22 @@ def _check_fits(geometry: Geometry, stays: Sequence[Placed], order: Replacement)
         )
 
 
-def undo_of(instances: dict[Placed, Instance], order: Replacement) -> Undo:
-    """Return how to undo a replacement.
+def undo_of(instances: dict[Placed, Instance], order: Replacement, layout: Sequence[LaidOut] = ()) -> Undo:
+    """Return how to undo a replacement; what is made that ``layout`` has gets its compute instances.
 
     Raises:
         Refusal: a slice has gone since it was looked at.
 
     """
+    known = {one.placed: one for one in layout}
     gone = [placed for placed in order.destroy if placed not in instances]
     if gone:
         raise Refusal(Because.STALE, f"slice {_named(gone[0])} has gone since; look again")
     return Undo(
         destroyed=tuple(laid_out(instances[placed]) for placed in order.destroy),
         created=tuple(
-            LaidOut(profile=placed.profile, start=placed.start, size=placed.size) for placed in order.create
+            known.get(placed, LaidOut(profile=placed.profile, start=placed.start, size=placed.size))
+            for placed in order.create
         ),
     )
 
@@ -158,18 +161,28 @@ def put_back(bench: Bench, undo: Undo) -> list[str]:
                 problems.append(f"slice {_named(one.placed)} can't be destroyed ({error})")
     there = bench.instances()
     for one in undo.destroyed:
-        if one.placed not in there:
-            try:
+        try:
+            if one.placed in there:
+                _complete(bench, there[one.placed], one)
+            else:
                 bench.make(one)
-            except bench.nvml.NVMLError as error:
-                problems.append(f"slice {_named(one.placed)} can't be made again ({error})")
+        except bench.nvml.NVMLError as error:
+            problems.append(f"slice {_named(one.placed)} can't be made again ({error})")
     return problems
+
+
+def _complete(bench: Bench, instance: Instance, wanted: LaidOut) -> None:
+    """Make the compute instances that a slice has lost: its own destruction had not come further."""
+    lost = Counter(wanted.computes or ()) - Counter(instance.compute_profiles)
+    for number in lost.elements():
+        bench.nvml.nvmlGpuInstanceCreateComputeInstance(instance.handle, number)
 
 
 def is_done(instances: dict[Placed, Instance], undo: Undo) -> bool:
     """Whether a replacement came about whole."""
     is_made = all(
-        one.placed in instances and len(instances[one.placed].computes) == len(one.computes or (0,))
+        one.placed in instances
+        and len(instances[one.placed].computes) == (1 if one.computes is None else len(one.computes))
         for one in undo.created
     )
     return is_made and not any(one.placed in instances for one in undo.destroyed)

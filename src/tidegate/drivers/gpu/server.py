@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from tidegate.drivers.gpu.ledger import Undo
+    from tidegate.drivers.gpu.ledger import LaidOut, Undo
     from tidegate.drivers.gpu.port import Nvml
     from tidegate.model.gpu import Geometry, Placed, Slice
     from tidegate.model.gpu_sharing import Sharing, VgpuSchedule
@@ -130,6 +130,9 @@ class GpuServer:
             TidegateError: it failed half-way; the slices are as they were, or the sentence says what is not.
 
         """
+        return self._replaced(order, ())
+
+    def _replaced(self, order: Replacement, layout: tuple[LaidOut, ...]) -> Gpu:
         with self._lock:
             if order.gpu in self._ledger.begun():
                 raise Refusal(
@@ -138,9 +141,9 @@ class GpuServer:
             before = self.look_at(order.gpu)
             check(before, order)
             if before.geometry is not None and (order.destroy or order.create):
-                self._replace(
-                    Bench(nvml=self._nvml, device=self._device(order.gpu), geometry=before.geometry), order
-                )
+                device = self._device(order.gpu)
+                bench = Bench(nvml=self._nvml, device=device, geometry=before.geometry)
+                self._replace(bench, order, layout)
             return self.look_at(order.gpu)
 
     def give(self, gpu: str, placed: Placed, holder: str) -> None:
@@ -188,9 +191,10 @@ class GpuServer:
         """
         with self._lock:
             now, device = self.look_at(gpu), self._device(gpu)
-            pids, _ = processes_of(self._nvml, device)
-            if pids or now.vgpus or now.slices:
+            pids, is_told = processes_of(self._nvml, device)
+            if pids or now.vgpus or now.slices or not is_told:
                 what = f"process {pids[0]}" if pids else "a vGPU" if now.vgpus else "a slice"
+                what = what if is_told else "the driver does not say what"
                 raise Refusal(
                     Because.NOT_NOW, f"{gpu} is in use: {what} is on it; end or move that, then switch"
                 )
@@ -240,21 +244,22 @@ class GpuServer:
                 return now
             wanted = {one.placed for one in layout}
             there = {one.placed for one in now.slices}
-            after = self.replace(
-                Replacement(
-                    gpu=gpu,
-                    destroy=tuple(one.placed for one in now.slices if one.placed not in wanted),
-                    create=tuple(one.placed for one in layout if one.placed not in there),
-                )
+            order = Replacement(
+                gpu=gpu,
+                destroy=tuple(one.placed for one in now.slices if one.placed not in wanted),
+                create=tuple(one.placed for one in layout if one.placed not in there),
             )
+            after = self._replaced(order, layout)
             self._ledger.settle(gpu, is_owners=True)
             return after
 
-    def _replace(self, bench: Bench, order: Replacement) -> None:
-        instances = bench.instances()
-        undo = undo_of(instances, order)
-        layout = tuple(laid_out(one) for one in instances.values())
-        self._ledger.begin(order.gpu, undo, layout)
+    def _replace(self, bench: Bench, order: Replacement, layout: tuple[LaidOut, ...]) -> None:
+        try:
+            instances = bench.instances()
+        except self._nvml.NVMLError as error:
+            raise TidegateError(f"GPU {order.gpu} does not answer ({error}); see nvidia-smi") from error
+        undo = undo_of(instances, order, layout)
+        self._ledger.begin(order.gpu, undo, tuple(laid_out(one) for one in instances.values()))
         try:
             carry_out(bench, instances, undo)
             if is_done(bench.instances(), undo):

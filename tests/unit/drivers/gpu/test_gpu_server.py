@@ -211,6 +211,7 @@ def test_a_replacement_that_a_crash_cut_short_is_undone_or_done_at_the_next_star
     with GpuServer(nvml, ledger_path=path) as again:
         assert not again.unsettled
         found = places(again, nvml)
+        assert all(len(one.uuids) == 1 for one in again.look()[0].slices)
         assert found == ([new, TWO, more] if dies_after >= 6 else [ONE, TWO])
         assert again.look()[0].slice_at(TWO).holder == "web"
 
@@ -247,6 +248,32 @@ def test_owners_get_back_what_they_had(path):
         assert server.sharing(uuid_of(nvml)) is Sharing.BY_TURNS
         assert server.vgpu_schedule(uuid_of(nvml)) == VgpuSchedule(turns=Turns.BEST_EFFORT)
     assert not path.exists()
+
+
+def test_an_owner_s_compute_instances_come_back_too(path):
+    nvml = FakeNvml()
+    with GpuServer(nvml, ledger_path=path) as server:
+        server.replace(order(nvml, create=[HALF]))
+        (handle,) = nvml.gpus[0].cuts
+        nvml.nvmlComputeInstanceDestroy(next(iter(nvml.gpus[0].cuts[handle].computes)))
+        for profile in (0, 1):
+            nvml.nvmlGpuInstanceCreateComputeInstance(handle, profile)
+    path.unlink()
+    with GpuServer(nvml, ledger_path=path) as server:
+        server.replace(order(nvml, destroy=[HALF], create=[WHOLE]))
+        server.release(uuid_of(nvml))
+        (cut,) = nvml.gpus[0].cuts.values()
+        assert sorted(one.profile for one in cut.computes.values()) == [0, 1]
+
+
+def test_a_setting_that_does_not_take_is_told(path, monkeypatch):
+    nvml = FakeNvml()
+    monkeypatch.setattr(nvml, "nvmlDeviceSetComputeMode", lambda *_: None)
+    with (
+        GpuServer(nvml, ledger_path=path) as server,
+        pytest.raises(TidegateError, match="reads back as BY_TURNS, not as NOBODY"),
+    ):
+        server.set_sharing(uuid_of(nvml), Sharing.NOBODY)
 
 
 def test_who_holds_a_slice_is_known_after_a_restart_and_not_for_another_in_its_place(path):
