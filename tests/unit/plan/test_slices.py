@@ -9,6 +9,7 @@ from tidegate.drivers.gpu.geometry import geometry_of
 from tidegate.model.errors import InputError
 from tidegate.model.gpu import Geometry, Gpu, Placed, Slice, SliceMode, SliceProfile, SliceRequest, SliceUse
 from tidegate.plan.slices import SlicePlanner, stranded_slices
+from tidegate.plan.slices.standing import grouped
 from tidegate.plan.slices.stranding import table_of
 from tidegate.testing import A100_40GB, H100_80GB, FakeNvml
 
@@ -103,6 +104,23 @@ def test_idle_slices_that_would_be_too_many_go_too():
     plan = SlicePlanner().plan([gpu("one", idle("1g", 0, of), of=of)], [ask()])
     assert plan.grants[0].placed == placed("1g", 2, of)
     assert plan.replacements[0].destroy == (placed("1g", 0, of),)
+
+
+def test_no_gpu_gets_more_of_a_profile_than_it_may_have():
+    one = SliceProfile(
+        name="1g", profile_id=1, compute_slices=1, memory_bytes=0, size=1, starts=(0, 1), instances_max=1
+    )
+    of = Geometry(compute_slices=2, memory_slices=2, profiles=(one,))
+    plan = SlicePlanner().plan([gpu("one", held("1g", 0, of), of=of)], [ask()])
+    assert not plan.grants
+
+
+def test_requests_weigh_as_much_as_they_ask_for():
+    """A whole GPU that is asked for weighs as much as the seven small slices that are held."""
+    small = [held("1g.5gb", start) for start in range(7)]
+    (group,) = grouped([gpu("one", *small)], [ask(slices=7)], 0.0)
+    shares = {profile.name: share for profile, share in zip(A100.profiles, group.shares, strict=True)}
+    assert shares["1g.5gb"] == shares["7g.40gb"] == 0.5
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,22 @@ def test_a_replacement_that_a_crash_cut_short_is_undone_or_done_at_the_next_star
         assert again.look()[0].slice_at(TWO).holder == "web"
 
 
+def test_what_reads_back_otherwise_is_undone(path, monkeypatch):
+    """The library says that it made a compute instance, and there is none."""
+    nvml = FakeNvml()
+    with GpuServer(nvml, ledger_path=path) as server:
+        server.replace(order(nvml, create=[ONE]))
+        real, answers = nvml.nvmlGpuInstanceCreateComputeInstance, [0]
+        monkeypatch.setattr(
+            nvml,
+            "nvmlGpuInstanceCreateComputeInstance",
+            lambda *asked: answers.pop() if answers else real(*asked),
+        )
+        with pytest.raises(TidegateError, match=r"it reads back otherwise\); it is as it was"):
+            server.replace(order(nvml, destroy=[ONE], create=[HALF]))
+        assert places(server, nvml) == [ONE]
+
+
 def test_what_can_not_be_undone_stays_noted_and_stops_further_changes(path):
     nvml = FakeNvml()
     with GpuServer(nvml, ledger_path=path) as server:
