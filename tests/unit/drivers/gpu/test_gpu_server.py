@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tidegate.drivers.gpu import port
@@ -304,6 +306,17 @@ def test_who_holds_a_slice_is_known_after_a_restart_and_not_for_another_in_its_p
         nvml.gpus[0].cuts.clear()  # somebody else's doing
         server.replace(order(nvml, create=[ONE]))
         assert not server.look()[0].slices[0].holder
+
+
+def test_the_page_s_example_runs(path, monkeypatch, capsys):
+    page = Path(__file__).parents[4] / "docs/operate/gpu-slices.md"
+    block = page.read_text("utf-8").split("```python\n")[1].split("```")[0]
+    nvml = FakeNvml()
+    monkeypatch.setattr("tidegate.drivers.gpu.server.GpuServer", lambda: GpuServer(nvml, ledger_path=path))
+    exec(compile(block, page.name, "exec"), {})
+    assert capsys.readouterr().out == "()\n"
+    with GpuServer(nvml, ledger_path=path) as server:
+        assert [one.holder for one in server.look()[0].slices] == ["web"]
 
 
 def test_two_processes_may_not_change_the_same_gpus(path):
