@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 
-def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+STDIN: Final = 0
+READ_BYTES: Final = 4096
+
+
+def run(main: Callable[[], Coroutine[Any, Any, int]], *, until_eof: bool = False) -> int:
     """Run to the end and return the exit code; 0 where SIGTERM ended it, on uvloop where that is installed.
 
-    Either cancels the coroutine, which cleans up in its `finally`; a second Ctrl-C does not wait for that.
+    With ``until_eof`` the end of standard input, a pipe, ends it, too: whoever started it is gone then. Each
+    cancels the coroutine, which cleans up in its `finally`; a second Ctrl-C does not wait for that.
 
     Raises:
         KeyboardInterrupt: Ctrl-C ended it.
@@ -28,7 +33,7 @@ def run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     # gRPC's core writes to stderr what callers are told anyway, a handshake that failed among it.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_until_terminated(main))
+        return runner.run(_until_terminated(main, until_eof=until_eof))
 
 
 def log_to_stderr() -> None:
@@ -45,7 +50,7 @@ def log_to_stderr() -> None:
     )
 
 
-async def _until_terminated(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+async def _until_terminated(main: Callable[[], Coroutine[Any, Any, int]], *, until_eof: bool) -> int:
     task = asyncio.current_task()
     asked = asyncio.Event()
 
@@ -54,8 +59,17 @@ async def _until_terminated(main: Callable[[], Coroutine[Any, Any, int]]) -> int
         if task is not None:
             task.cancel()
 
+    loop = asyncio.get_running_loop()
     with suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+    if until_eof:
+
+        def read() -> None:
+            if not os.read(STDIN, READ_BYTES):
+                loop.remove_reader(STDIN)
+                terminate()
+
+        loop.add_reader(STDIN, read)
     try:
         return await main()
     except asyncio.CancelledError:

@@ -32,6 +32,8 @@ DIAL_AGAIN_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS_MAX: Final = 30.0
 WAITING_MAX: Final = 16
 """Messages that wait to be sent; beyond, the oldest sample goes."""
+GOODBYE_SECONDS: Final = 1.0
+"""How long an agent that ends waits until its goodbye was heard."""
 STEP_MESSAGES_MAX: Final = 2
 """Of one step: a roster and a sample."""
 
@@ -50,10 +52,15 @@ class Connection:
         clock: Clock,
         certificates: Path | None = None,
         told: Callable[[str], None] = lambda _sentence: None,
+        given_back: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Join nobody yet; ``told`` hears sentences for people."""
+        """Join nobody yet; ``told`` hears sentences for people.
+
+        ``given_back`` is called at the end: it puts the owner's settings back, and returns how many.
+        """
         self._agent, self._address = agent, address
         self._clock, self._certificates, self._told = clock, certificates, told
+        self._given_back, self._leaves = given_back, asyncio.Event()
         self._waiting: asyncio.Queue[_Request] | None = None
         self._sent: ServerRoster | None = None
 
@@ -77,9 +84,21 @@ class Connection:
                 await asyncio.sleep(due - loop.time())
                 self._say(self._agent.step())
         finally:
-            keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
+            try:
+                await self._leave(keeping)
+            finally:
+                keeping.cancel()
+                with suppress(asyncio.CancelledError):
+                    await keeping
+
+    async def _leave(self, keeping: asyncio.Task[None]) -> None:
+        """Give everything back, and say so to the device if it is there."""
+        self._leaves.set()
+        settings = self._given_back()
+        waiting = self._waiting
+        if waiting is not None and not waiting.full():
+            waiting.put_nowait(_Request(goodbye=telemetry_pb2.Goodbye(settings_given_back=settings)))
+            await asyncio.wait({keeping}, timeout=GOODBYE_SECONDS)
 
     def _say(self, snapshot: Snapshot) -> None:
         """Queue a sample, after the roster where that is new."""
@@ -95,7 +114,12 @@ class Connection:
         if who is not self._sent:
             self._sent = who
             waiting.put_nowait(_Request(roster=roster_message(who)))
-        batch = batch_message(snapshot, number=self._agent.number, roster_version=who.version)
+        batch = batch_message(
+            snapshot,
+            number=self._agent.number,
+            roster_version=who.version,
+            behaviour=self._agent.behaviour,
+        )
         waiting.put_nowait(_Request(batch=batch))
 
     def _answer(self, outcomes: _Request) -> None:
@@ -108,7 +132,7 @@ class Connection:
         """Dial, talk until the line breaks, and dial again, less and less often while nobody answers."""
         pause = DIAL_AGAIN_SECONDS
         said = ""
-        while True:
+        while not self._leaves.is_set():
             began = self._clock.now_seconds()
             why = ""
             try:
@@ -126,6 +150,8 @@ class Connection:
                 _log.error("talking with the device failed unexpectedly", exc_info=error)
             finally:
                 self._waiting = self._sent = None
+            if self._leaves.is_set():
+                return
             if why and why != said:
                 said = why
                 self._told(f"not connected: {said}")
@@ -157,7 +183,10 @@ class Connection:
         yield _Request(hello=greeting_message(self._agent.greeting()))
         while True:
             try:
-                yield await asyncio.wait_for(waiting.get(), HEARTBEAT_SECONDS)
+                request = await asyncio.wait_for(waiting.get(), HEARTBEAT_SECONDS)
             except TimeoutError:
                 now = self._clock.now_seconds() * 10**9
-                yield _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))
+                request = _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))
+            yield request
+            if request.HasField("goodbye"):
+                return

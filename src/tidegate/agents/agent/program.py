@@ -13,6 +13,7 @@ from tidegate.agents.servers.loop import baseline_loop
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.drivers.local.server import VIOLATION_RATE, LocalServer
 from tidegate.drivers.probes.responder import Responder
+from tidegate.wire.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,12 @@ class AgentOptions:
     certificates: Path | None = None
     probe: str = ""
     """Where to answer probes of the link, ``host:port``; empty: nowhere."""
+    listen: str = ""
+    """Where to tell that it is well; empty: nowhere."""
+    ledger: Path | None = None
+    """Where the owner's settings are noted before they are changed; beside what it remembers by default."""
+    decides_alone: bool = True
+    """Whether the safe baseline decides when the device is gone."""
 
 
 async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks: int | None = None) -> int:
@@ -58,6 +65,8 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
         address = ""
         if options.probe:
             address = (await stack.enter_async_context(Responder(options.probe))).address
+        if options.listen:
+            await stack.enter_async_context(serving(options.listen, (), clock=clock, grace_seconds=0))
         await _joined(options, clock, address, told=told, ticks=ticks)
     return 0
 
@@ -70,7 +79,7 @@ async def _joined(
         chosen=options.chosen,
         act=options.act,
         violation_rate=options.violation_rate,
-        ledger_path=options.folder / LEDGER_FILE,
+        ledger_path=options.folder / LEDGER_FILE if options.ledger is None else options.ledger,
     ) as server:
         agent = Agent(
             name=options.name,
@@ -81,6 +90,9 @@ async def _joined(
             incarnation=f"{os.getpid()}-{clock.now_nanoseconds()}",
             now_nanoseconds=clock.now_nanoseconds,
             probe_address=probe,
+            behaviour=lambda: server.behaviour,
+            settings_given_back=server.given_back,
+            decides_alone=options.decides_alone,
         )
         connection = Connection(
             agent,
@@ -88,5 +100,6 @@ async def _joined(
             clock=clock,
             certificates=options.certificates,
             told=told,
+            given_back=server.end,
         )
         await connection.run(step_seconds=options.step_seconds, ticks=ticks)

@@ -93,14 +93,18 @@ class Servers:
         step_seconds: int,
         resources: tuple[Resource, ...],
         called: Callable[[str], None] = lambda _server: None,
+        ids: Callable[[str, NDArray[np.int64]], NDArray[np.int64]] = joining.fleet_ids,
     ) -> None:
-        """Know nobody yet; ``called`` is told the server for which orders wait."""
+        """Know nobody yet; ``called`` is told the server for which orders wait.
+
+        ``ids`` makes identifiers among all servers of a server's own.
+        """
         self._card = card
         self._epoch = epoch
         self._now = now_nanoseconds
         self._step_seconds = step_seconds
         self._resources = resources
-        self._called = called
+        self._called, self._ids = called, ids
         self._servers: dict[str, _Server] = {}
         self._joined: tuple[tuple[object, ...], Joined] | None = None
         self._sent: dict[int, _Sent] = {}
@@ -295,7 +299,9 @@ class Servers:
         key = tuple(part for pair in present for part in pair)
         if self._joined is None or not _same(self._joined[0], key):
             cards = frozenset({self._card})
-            self._joined = key, joining.joined(present, resources=self._resources, cards=cards)
+            self._joined = key, joining.joined(
+                present, resources=self._resources, cards=cards, ids=self._ids
+            )
         return self._joined[1]
 
     def _order(self, part: Part, actions: Actions, rows: NDArray[np.intp]) -> None:

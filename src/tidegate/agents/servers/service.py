@@ -41,13 +41,15 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
         now_nanoseconds: Callable[[], int],
         arrived: Callable[[], None] = lambda: None,
         decides: Callable[[], bool] = lambda: True,
+        parted: Callable[[str, int], None] = lambda _server, _settings: None,
     ) -> None:
         """Serve one card's servers; ``arrived`` is called after each sample.
 
         While nobody ``decides`` no sign of life is given: agents then fall back as if it were lost.
+        ``parted`` is told a server whose agent ends, and how many settings that gave back.
         """
         self._servers, self._card, self._now, self._arrived = servers, card, now_nanoseconds, arrived
-        self._decides = decides
+        self._decides, self._parted = decides, parted
         self._streams: dict[str, asyncio.Event] = {}
         """By server: set where orders wait."""
 
@@ -140,6 +142,9 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
                         self._servers.outcomes(server, said)
                     case "heartbeat":
                         self._servers.heard(server)
+                    case "goodbye":
+                        self._parted(server, request.goodbye.settings_given_back)
+                        return
                     case _:
                         raise Refusal(Because.NOT_NOW, "a hello is said once, and nothing else is known")
         finally:

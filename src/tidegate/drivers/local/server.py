@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from tidegate.drivers.cgroups.hierarchy import Hierarchy
     from tidegate.drivers.local.acting import Limiter
-    from tidegate.drivers.local.behaviour import Behaviour
+    from tidegate.model.behaviour import Behaviour
     from tidegate.drivers.local.view import Seen
     from tidegate.model.plan import Actions
     from tidegate.ports import Actuator, Clock, TelemetrySource
@@ -230,6 +230,15 @@ class LocalServer:
             return Released()
         with contextlib.closing(ledger):
             return ledger.restore()
+
+    @property
+    def given_back(self) -> int:
+        """How many settings were given back at the start."""
+        return len(self.released.restored)
+
+    def end(self) -> int:
+        """Give the owner's settings back, as `close`; return how many."""
+        return len(self.close().restored)
 
     def __enter__(self) -> Self:
         """Start."""

@@ -16,7 +16,7 @@ from tidegate.drivers.cgroups.counters import (
     Total,
     columns,
 )
-from tidegate.drivers.local.behaviour import Behaviour, behaviour_of, machine_behaviour
+from tidegate.drivers.local.behaviour import behaviour_of, machine_behaviour
 from tidegate.drivers.local.cgroups import CgroupReader
 from tidegate.drivers.local.frames import (
     Frames,
