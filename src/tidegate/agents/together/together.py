@@ -1,0 +1,236 @@
+"""Plugs an `up` of several processes together: what it serves, and whom it starts beside it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from tidegate.agents.servers.service import TelemetryService
+from tidegate.agents.servers.service import served as telemetry_served
+from tidegate.agents.together.card import NAME as CARD
+from tidegate.agents.together.card import card
+from tidegate.agents.together.children import Child
+from tidegate.agents.together.far_fleet import FarFleet
+from tidegate.agents.together.far_server import FarServer, OneServer
+from tidegate.agents.together.folder import runtime_folder
+from tidegate.agents.together.host import Host
+from tidegate.agents.together.world_service import WorldService
+from tidegate.agents.together.world_service import served as world_served
+from tidegate.app.machine import EVERYONE
+from tidegate.app.side_by_side import fleet_of
+from tidegate.drivers.local.clock import SystemClock
+from tidegate.drivers.local.ledger import boot_identifier, release
+from tidegate.drivers.local.outside import Outside
+from tidegate.model.application import NAME as POSSIBLE_NAME
+from tidegate.model.errors import TidegateError
+from tidegate.wire.serving import serving
+from tidegate.wire.worlds import MESSAGE_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from tidegate.app.machine import MachineOptions
+    from tidegate.app.sources import LiveServer
+    from tidegate.drivers.simulated.build import World
+
+KIND: Final = "process"
+"""Of events in journals that say what became of one of these processes."""
+START_SECONDS_MAX: Final = 60.0
+"""How long an agent may take to say how its workloads are, the first time."""
+LOOK_SECONDS: Final = 0.05
+NOTICES_MAX: Final = 64
+"""Sentences for people that wait to be told; beyond, the oldest goes."""
+GRACE_SECONDS: Final = 0.2
+"""How long calls may go on at the end: nobody else waits for them."""
+FLEET_MANAGER: Final = "fleet manager"
+OF_MACHINE: Final = "agent of this machine"
+OF_SIMULATED: Final = "agent of the simulated fleet"
+
+
+@dataclass(slots=True, kw_only=True)
+class Together:
+    """The processes beside this one; `together` starts and ends them."""
+
+    folder: Path
+    """Where their sockets are; only its owner may enter."""
+    host: Host
+    stopped: Callable[[], bool]
+    """Whether somebody asked to end: who waits gives up then."""
+    children: list[Child] = field(default_factory=list)
+    notices: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
+    """What became of processes, and was not told yet."""
+    one: OneServer | None = None
+    fleet: FarFleet | None = None
+    _bell: threading.Event = field(default_factory=threading.Event)
+    _machine: Child | None = None
+
+    def nap(self, seconds: float) -> None:
+        """Wait so long, or until something came."""
+        self._bell.wait(seconds)
+        self._bell.clear()
+
+    def serve_world(self, world: World) -> FarFleet:
+        """Serve the stream of a simulated fleet, and start its agent with `start_world`."""
+        fleet = FarFleet(world, fleet_of(world), arrived=self._bell.set)
+        self.fleet = fleet
+        services = [world_served(WorldService(fleet))]
+        self.host.enter(
+            serving(
+                self.address("world"),
+                services,
+                clock=SystemClock(),
+                grace_seconds=GRACE_SECONDS,
+                message_bytes_max=MESSAGE_BYTES_MAX,
+            )
+        )
+        return fleet
+
+    def start_world(self, arguments: Sequence[str]) -> None:
+        """Start the agent of the simulated fleet, and wait until it is there.
+
+        Raises:
+            TidegateError: it ended, or did not come in time.
+            KeyboardInterrupt: somebody asked to end meanwhile.
+
+        """
+        assert self.fleet is not None, "its stream is served"
+        child = self._start(
+            OF_SIMULATED,
+            *("agent", "--simulated", "--device", self.address("world")),
+            *("--listen", self.address("simulated"), *arguments),
+        )
+        self._wait(child, self.fleet.connected.is_set)
+
+    def serve_servers(self, options: MachineOptions | None) -> None:
+        """Serve the card, and the stream of this machine where that is watched; start a fleet manager.
+
+        Raises:
+            InputError: a socket can't be made.
+
+        """
+        offered = self.host.enter(card(self.folder / "card", lambda: () if self.one is None else self.one.told()))
+        if options is not None:
+            self.one = OneServer(
+                card=CARD,
+                server=server_name(),
+                step_seconds=options.step_seconds,
+                now_nanoseconds=time.time_ns,
+                arrived=self._bell.set,
+            )
+            service = TelemetryService(
+                self.one, card=CARD, now_nanoseconds=time.time_ns, parted=self.one.parted
+            )
+            self.one.called = service.call
+            offered.append(telemetry_served(service))
+        address = self.address("device")
+        self.host.enter(serving(address, offered, clock=SystemClock(), grace_seconds=GRACE_SECONDS))
+        manager = self._start(
+            FLEET_MANAGER,
+            *("fleet", "--card", f"{CARD}={address}", "--listen", self.address("fleet")),
+            *("--state", str(self.folder / "fleet")),
+        )
+        manager.well()  # nobody's settings depend on it
+
+    def start_machine(self, options: MachineOptions) -> None:
+        """Start the agent of this machine."""
+        self._machine = self._start(
+            OF_MACHINE,
+            *("agent", "--device", self.address("device"), "--name", server_name()),
+            *("--listen", self.address("agent"), "--state", str(self.folder / "agent")),
+            *("--ledger", str(options.ledger), "--step", f"{options.step_seconds}s"),
+            *("--sla", repr(options.violation_rate), "--no-baseline"),
+            *(f"--workload={pattern}" for pattern in options.chosen),
+            *(f"--act={pattern}" for pattern in EVERYONE if options.acts),
+        )
+
+    def machine(self, options: MachineOptions) -> LiveServer:
+        """Return this machine once its agent has sent a sample.
+
+        Raises:
+            InputError: acting is not possible here, or what is to be watched can't be.
+            TidegateError: the agent ended, or did not come in time.
+            KeyboardInterrupt: somebody asked to end meanwhile.
+
+        """
+        one, child = self.one, self._machine
+        assert one is not None, "its stream is served"
+        assert child is not None, "its agent was started"
+        self._wait(child, lambda: one.is_fresh)
+        return FarServer(one, self.host, end=partial(_end_machine, child, options))
+
+    def told(self) -> list[dict[str, object]]:
+        """Return what there is to know of each process, in the form that machines read."""
+        return [
+            {"name": child.name, "pid": child.pid, "restarts": child.restarts} for child in self.children
+        ]
+
+    def address(self, name: str) -> str:
+        """Return the address of a socket."""
+        return f"unix:{self.folder / name}.sock"
+
+    def end(self) -> None:
+        """End every process.
+
+        Raises:
+            TidegateError: one ended with an error.
+
+        """
+        with ExitStack() as stack:
+            for child in self.children:
+                stack.callback(child.end)
+
+    def _start(self, name: str, *arguments: str) -> Child:
+        child = Child(name, arguments, told=self._note)
+        self.children.append(child)
+        return child
+
+    def _note(self, sentence: str) -> None:
+        self.notices.append(sentence)
+        self._bell.set()
+
+    def _wait(self, child: Child, came: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not came():
+            child.check()
+            if self.stopped():
+                raise KeyboardInterrupt
+            if time.monotonic() > deadline:
+                raise TidegateError(f"the {child.name} did not come in {START_SECONDS_MAX:g} s")
+            self.nap(LOOK_SECONDS)
+        child.well()
+
+
+@contextmanager
+def together(stopped: Callable[[], bool]) -> Iterator[Together]:
+    """Lend the processes beside this one, none of them started; all have ended when the context is left.
+
+    Raises:
+        InputError: there is no place for sockets.
+        TidegateError: one of them ended with an error.
+
+    """
+    with runtime_folder() as folder, Host() as host:
+        made = Together(folder=folder, host=host, stopped=stopped)
+        try:
+            yield made
+        finally:
+            made.end()
+
+
+def server_name() -> str:
+    """Return what this machine is called as a server: its host name, where that is a name of one."""
+    name = Outside().hostname()
+    return name if POSSIBLE_NAME.fullmatch(name) and name != CARD else "this-machine"
+
+
+def _end_machine(child: Child, options: MachineOptions) -> None:
+    """End the agent; where it had to be killed, give back here what it had changed."""
+    child.end()
+    if options.acts:
+        release(options.ledger, boot=boot_identifier(Outside().root))
