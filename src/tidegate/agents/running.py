@@ -29,11 +29,15 @@ def run(main: Callable[[], Coroutine[Any, Any, int]], *, until_eof: bool = False
         KeyboardInterrupt: Ctrl-C ended it.
 
     """
-    log_to_stderr()
-    # gRPC's core writes to stderr what callers are told anyway, a handshake that failed among it.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    quiet_grpc()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_terminated(main, until_eof=until_eof))
+
+
+def quiet_grpc() -> None:
+    """Log to stderr, a line each, but nothing of gRPC's core: a handshake that failed callers are told anyway."""
+    log_to_stderr()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def log_to_stderr() -> None:

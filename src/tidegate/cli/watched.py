@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from tidegate.cli.live_view import Header, line, screen, summary
 from tidegate.cli.machine_view import machine_line, machine_screen, machine_summary
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from tidegate.app.side_by_side import SideBySide
     from tidegate.model.tick import Tick
 
+NOTICE_SECONDS: Final = 30.0
+"""How long a notice stands below the live view."""
+NOTICES_MAX: Final = 64
+"""Notices told again when the live view is gone: the last so many."""
 FRAMES_PER_SECOND_MAX: Final = 10
 LINE_EVERY_TICKS: Final = 12
 """How often a plain line is written where there is no terminal: an hour of 5-minute steps."""
@@ -48,6 +54,23 @@ class Board:
     parts: list[Callable[[Size], RenderableType]] = field(default_factory=list)
     """What draws each loop in a space of so many columns and rows."""
     _shown_seconds: float = 0.0
+    _notice: str = ""
+    _noticed_seconds: float = 0.0
+    _later: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
+
+    def notice(self, sentence: str) -> None:
+        """Tell what became of a process beside this one: below the live view, and on stderr when that is gone."""
+        if self.live is None:
+            sys.stderr.write(f"{sentence}\n")
+            return
+        self._notice, self._noticed_seconds = sentence, time.monotonic()
+        self._later.append(sentence)
+
+    def close(self) -> None:
+        """Write what was told below a live view, which is gone."""
+        for sentence in self._later:
+            sys.stderr.write(f"{sentence}\n")
+        self._later.clear()
 
     def show(self, tick: Tick, text: Callable[[], str], *, every: int, last: bool) -> None:
         """Show that a loop made a tick, unless the one before was shown too short a time ago."""
@@ -64,6 +87,12 @@ class Board:
 
     def _drawn(self) -> RenderableType:
         columns, rows = self.console.size
+        if self._notice and time.monotonic() - self._noticed_seconds < NOTICE_SECONDS:
+            said = Text(self._notice, style="yellow", no_wrap=True, overflow="ellipsis")
+            return Group(self._loops(columns, rows - 1), said)
+        return self._loops(columns, rows)
+
+    def _loops(self, columns: int, rows: int) -> RenderableType:
         if len(self.parts) == 1:
             return self.parts[0]((columns, rows))
         upper, lower = self.parts

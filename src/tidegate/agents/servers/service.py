@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tidegate.model.refusals import Because, Refusal
 from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from tidegate.agents.servers.servers import Servers
-    from tidegate.wire.frames import Greeting, ServerRoster
+    from tidegate.wire.frames import Greeting, Sample, ServerRoster
+    from tidegate.wire.orders import ServerOrders, ServerOutcomes
 
 HEARTBEAT_SECONDS: Final = 1.0
 HELLO_SECONDS: Final = 10.0
@@ -30,12 +30,40 @@ _Request = telemetry_pb2.ConnectRequest
 _Response = telemetry_pb2.ConnectResponse
 
 
+class Hearing(Protocol):
+    """Who hears what streams tell; `Servers` does."""
+
+    def greet(self, greeting: Greeting) -> int:
+        """Let a server in, or in again, and return the epoch of orders to it."""
+        ...
+
+    def roster(self, server: str, who: ServerRoster) -> None:
+        """Take in who there is on a server."""
+        ...
+
+    def sample(self, server: str, sample: Sample) -> None:
+        """Take in a sample of a server's roster."""
+        ...
+
+    def outcomes(self, server: str, outcomes: ServerOutcomes) -> None:
+        """Take in what became of orders."""
+        ...
+
+    def heard(self, server: str) -> None:
+        """Note a sign of life."""
+        ...
+
+    def next_orders(self, server: str) -> ServerOrders | None:
+        """Return the next orders that wait for a server; None where there are none."""
+        ...
+
+
 class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
     """Serves `TelemetryService`: one stream a server; a newer one of the same server ends the older."""
 
     def __init__(
         self,
-        servers: Servers,
+        servers: Hearing,
         *,
         card: str,
         now_nanoseconds: Callable[[], int],

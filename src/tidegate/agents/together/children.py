@@ -72,6 +72,14 @@ class Child:
         if self._failed is not None:
             self._raise(self._failed)
 
+    def ask(self) -> None:
+        """Ask it to end, and wait for nothing."""
+        with self._starting:
+            self._ending.set()
+            process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+
     def end(self) -> None:
         """Ask it to end, and wait until it has; one that does not is killed.
 
@@ -79,11 +87,9 @@ class Child:
             TidegateError: it ended with an error; the sentence is its own.
 
         """
-        with self._starting:
-            self._ending.set()
-            process = self._process
+        self.ask()
+        process = self._process
         if process is not None and process.poll() is None:
-            process.terminate()
             try:
                 process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:

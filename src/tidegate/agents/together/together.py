@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tidegate.app.machine import MachineOptions
-    from tidegate.app.sources import LiveServer
     from tidegate.drivers.simulated.build import World
 
 KIND: Final = "process"
@@ -69,6 +68,7 @@ class Together:
     fleet: FarFleet | None = None
     _bell: threading.Event = field(default_factory=threading.Event)
     _machine: Child | None = None
+    _simulated: Child | None = None
 
     def nap(self, seconds: float) -> None:
         """Wait so long, or until something came."""
@@ -92,20 +92,25 @@ class Together:
         return fleet
 
     def start_world(self, arguments: Sequence[str]) -> None:
-        """Start the agent of the simulated fleet, and wait until it is there.
-
-        Raises:
-            TidegateError: it ended, or did not come in time.
-            KeyboardInterrupt: somebody asked to end meanwhile.
-
-        """
-        assert self.fleet is not None, "its stream is served"
-        child = self._start(
+        """Start the agent of the simulated fleet."""
+        self._simulated = self._start(
             OF_SIMULATED,
             *("agent", "--simulated", "--device", self.address("world")),
             *("--listen", self.address("simulated"), *arguments),
         )
-        self._wait(child, self.fleet.connected.is_set)
+
+    def begin_world(self) -> None:
+        """Have the simulated fleet's first step made, once its agent is there.
+
+        Raises:
+            TidegateError: the agent ended, or did not come in time.
+            KeyboardInterrupt: somebody asked to end meanwhile.
+
+        """
+        assert self.fleet is not None, "its stream is served"
+        assert self._simulated is not None, "its agent was started"
+        self._wait(self._simulated, self.fleet.connected.is_set)
+        self.fleet.begin()
 
     def serve_servers(self, options: MachineOptions | None) -> None:
         """Serve the card, and the stream of this machine where that is watched; start a fleet manager.
@@ -149,7 +154,7 @@ class Together:
             *(f"--act={pattern}" for pattern in EVERYONE if options.acts),
         )
 
-    def machine(self, options: MachineOptions) -> LiveServer:
+    def machine(self, options: MachineOptions) -> FarServer:
         """Return this machine once its agent has sent a sample.
 
         Raises:
@@ -184,6 +189,7 @@ class Together:
         with ExitStack() as stack:
             for child in self.children:
                 stack.callback(child.end)
+                child.ask()
 
     def _start(self, name: str, *arguments: str) -> Child:
         child = Child(name, arguments, told=self._note)
