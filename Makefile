@@ -27,7 +27,7 @@ run: .venv/.run ## start Tidegate on this machine; RUN='replay my.parquet' for a
 test: setup ## run every test but those of test-real; ARGS='-k name' for some
 	$(BIN)/pytest -q -n 2 --ignore=tests/real $(ARGS)
 
-test-real: setup ## try whole systems on this machine: cards, agents, a fleet; needs root, five minutes
+test-real: setup ## try whole systems on this machine: cards, VMs, a fleet; needs root, seven minutes
 	@test "`id -u`" = 0 || echo "test-real: NOT ROOT, so every test here is skipped; run it as root"
 	$(BIN)/pytest -q tests/real $(ARGS)
 
@@ -66,10 +66,11 @@ proto: setup ## write the Python of proto/ into src/tidegate/wire
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
 
 lock: .venv/.uv ## pin the requirements again; LOCK=--upgrade takes the newest
-	@echo "pinning requirements/dev.txt, run.txt and uv.txt"
-	@$(COMPILE) --all-extras --group dev pyproject.toml --output-file requirements/dev.txt >/dev/null
+	@echo "pinning requirements/dev.txt, run.txt, libvirt.txt and uv.txt"
+	@$(COMPILE) --all-extras --no-emit-package libvirt-python --group dev pyproject.toml --output-file requirements/dev.txt >/dev/null
 	@$(COMPILE) --constraint requirements/dev.txt --extra replay --group build pyproject.toml \
 	  --output-file requirements/run.txt >/dev/null
+	@echo libvirt-python | $(COMPILE) - --output-file requirements/libvirt.txt >/dev/null
 	@echo uv | $(COMPILE) --constraint requirements/dev.txt - --output-file requirements/uv.txt >/dev/null
 
 clean: ## remove .venv and everything built or cached

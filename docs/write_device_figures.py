@@ -66,6 +66,16 @@ MIGRATION: Final[Mapping[str, tuple[str, str]]] = {
     "apps_latency_p99_ms_worst_without_fleet": ("the same without the fleet manager", "{:.0f}"),
     "fleet_moved_applications": ("applications that were on another card then", "{:.0f}"),
     "fleet_requests_lost": ("requests lost while they were moved", "{:.0f}"),
+    "link_shift_ticks": (
+        "ticks of the fleet manager until who works over a link that gets slow and lossy serves elsewhere",
+        "{:.0f}",
+    ),
+    "link_shift_seconds": ("the same, seconds", "{:.0f}"),
+    "link_back_after_dwell": (
+        "ticks after which they are back, once it is well and the dwell is over",
+        "{:.0f}",
+    ),
+    "link_strayed_applications": ("applications moved that had no reason to", "{:.0f}"),
 }
 """What the tables hold, in order: words and format by the benchmark's name of the figure."""
 AREAS: Final = {"device": ("Deciding, and what it costs", DEVICE), "migration": ("Moving", MIGRATION)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tidegate.model.tick import Tick
+from tidegate.ports import Thinker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,3 +82,9 @@ class Loop:
             self.learner.learn(tick)
         self.number += 1
         return tick
+
+    def think(self) -> None:
+        """Use the time between two ticks for what the next would otherwise begin with."""
+        if isinstance(self.forecaster, Thinker):
+            with self.stopwatch.stage("forecast"):
+                self.forecaster.think()

@@ -6,7 +6,7 @@ the nouns in `tidegate.model` and nothing of its neighbours.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,6 +63,15 @@ class Forecaster(Protocol):
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
         """Return what is coming for the workloads of a snapshot already observed."""
+        ...
+
+
+@runtime_checkable
+class Thinker(Protocol):
+    """Has something to do that can wait until what was decided is on its way."""
+
+    def think(self) -> None:
+        """Do it now; who is not asked does it with its next sample, and comes to the same."""
         ...
 
 

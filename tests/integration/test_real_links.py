@@ -115,7 +115,7 @@ def test_the_capacity_of_a_slow_link_is_told_and_so_is_what_it_carries():
     with EmulatedLink(LinkShape(delay_seconds=0.005, bytes_per_second=20 * MEGABIT)) as link:
         _, record = asyncio.run(watched(link, is_told, train_every_seconds=1.0))
     assert 500 < record.used_bytes_per_second < 200_000  # the probes themselves
-    assert record.available_bytes_per_second < record.capacity_bytes_per_second
+    assert record.headroom_bytes_per_second < record.capacity_bytes_per_second
 
 
 def test_a_longer_way_is_noticed_within_seconds():
@@ -141,6 +141,21 @@ def test_a_link_that_breaks_is_noticed_within_seconds():
         )
     assert turns <= 6
     assert record.peer == "card-a"
+
+
+def test_two_links_join_the_same_namespaces_and_leave_them_there():
+    with EmulatedLink(LinkShape()) as outer:
+        slow, fast = LinkShape(delay_seconds=0.03), LinkShape()
+        with (
+            EmulatedLink(slow, between=outer.namespaces) as one,
+            EmulatedLink(fast, between=outer.namespaces) as other,
+        ):
+            assert len({*one.addresses, *other.addresses, *outer.addresses}) == 6
+            _, late = asyncio.run(watched(one, lambda _: True, act=lambda: None))
+            _, soon = asyncio.run(watched(other, lambda _: True, act=lambda: None))
+        assert all(name in namespaces() for name in outer.namespaces)
+    assert soon.latency_seconds < 0.03
+    assert 0.06 < late.latency_seconds < 0.1
 
 
 def test_jitter_is_told():

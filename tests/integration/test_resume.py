@@ -196,7 +196,14 @@ def told_of(tick, service):
     )
 
 
-def live(world, where, stops, *, retention=EVERYTHING, between=lambda _number, _journal: None):
+def thought(service):
+    """Turn once and then think, as a device does when its orders are out."""
+    tick = service.decide()
+    service.think()
+    return tick
+
+
+def live(world, where, stops, *, retention=EVERYTHING, between=lambda *_: None, turn=Service.tick):
     """Run to the end, with a restart before each of ``stops``; return what each tick told and the restarts.
 
     ``between`` may tell the running loop something after any tick.
@@ -213,7 +220,7 @@ def live(world, where, stops, *, retention=EVERYTHING, between=lambda _number, _
                 restarts.append(resumed)
                 assert digest(memory_of(service.loop)) == told[-1].memory, f"memory after tick {done - 1}"
             while done < stop:
-                tick = service.tick()
+                tick = turn(service)
                 assert tick.number == done
                 told.append(told_of(tick, service))
                 between(done, journal)
@@ -257,11 +264,14 @@ def never_stopped(request, tmp_path_factory):
     return kind, seed, told, where
 
 
+@pytest.mark.parametrize("turn", [Service.tick, thought])
 @pytest.mark.parametrize("stops", [(1,), (3, 24, 40, 56), (12, 13, 14, 15, 16, 17), (25, 26, 61)], ids=str)
-def test_a_loop_stopped_between_ticks_goes_on_as_if_nothing_had_happened(never_stopped, stops, tmp_path):
+def test_a_loop_stopped_between_ticks_goes_on_as_if_nothing_had_happened(
+    never_stopped, stops, turn, tmp_path
+):
     kind, seed, told, its_journal = never_stopped
     where = location(str(tmp_path / "journal.db"))
-    stopped, restarts = live(WORLDS[kind](seed), where, stops)
+    stopped, restarts = live(WORLDS[kind](seed), where, stops, turn=turn)
     require_same(told, stopped, stops)
     assert rows_of(where) == rows_of(its_journal)
     assert [of.last.time_seconds for of in restarts] == [
@@ -332,31 +342,23 @@ class _PausedByAnother(ChangingWorld):
         return super().loop(journal, learner)
 
 
-def _flipped(connection, digest_, data):
-    at = len(data) // 2
-    broken = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
-    connection.execute("UPDATE slices SET data = ? WHERE digest = ?", (broken, digest_))
+HARMS = {
+    "flipped": lambda data: data[:-9] + bytes([data[-9] ^ 0x55]) + data[-8:],
+    "cut short": lambda data: data[: len(data) // 2],
+}
 
 
-def _cut_short(connection, digest_, data):
-    connection.execute("UPDATE slices SET data = ? WHERE digest = ?", (data[: len(data) // 2], digest_))
-
-
-def _gone(connection, digest_, _data):
-    connection.execute("DELETE FROM slices WHERE digest = ?", (digest_,))
-
-
-@pytest.mark.parametrize("harm", [_flipped, _cut_short, _gone], ids=["flipped", "cut short", "gone"])
+@pytest.mark.parametrize("harm", [*HARMS, "gone"])
 def test_a_checkpoint_with_a_damaged_part_is_refused_in_a_sentence_and_left_alone(tmp_path, harm):
     path = tmp_path / "journal.db"
     where = location(str(path))
     with pytest.raises(_Enough):
         live(ChangingWorld(7), where, (), between=_stop_after(30))
     with sqlite3.connect(path) as connection:
-        digest_, data = connection.execute(
-            "SELECT digest, data FROM slices ORDER BY length(data) DESC LIMIT 1"
-        ).fetchone()
-        harm(connection, digest_, data)
+        digest_, data = connection.execute("SELECT * FROM slices ORDER BY length(data) DESC").fetchone()
+        connection.execute("DELETE FROM slices WHERE digest = ?", (digest_,))
+        if harm in HARMS:
+            connection.execute("INSERT INTO slices VALUES (?, ?)", (digest_, HARMS[harm](data)))
     connection.close()
     with opened(where, {"loop": "test"}):
         pass  # drops what no checkpoint needs, as every start does
@@ -382,13 +384,11 @@ def _stop_after(last):
 
 
 def test_ticks_that_are_gone_from_the_middle_are_refused(tmp_path):
-    path = tmp_path / "journal.db"
-    where = location(str(path))
+    where = location(str(tmp_path / "journal.db"))
     with pytest.raises(_Enough):
         live(ChangingWorld(8), where, (), between=_stop_after(30))
-    with sqlite3.connect(path) as connection:
-        (last,) = connection.execute("SELECT number FROM checkpoints").fetchone()
-        connection.execute("DELETE FROM ticks WHERE number = ?", (last + 1,))
+    with sqlite3.connect(where.path) as connection:
+        connection.execute("DELETE FROM ticks WHERE number = (SELECT number + 1 FROM checkpoints)")
     connection.close()
     with pytest.raises(TidegateError, match="journal"):
         live(ChangingWorld(8), where, ())

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from tidegate.lab.bench.cards.cell import KeyValue, on_cards
 from tidegate.lab.bench.cards.loads import Load
 from tidegate.lab.bench.cards.programs import Program
 from tidegate.lab.bench.load import Bursts, LoadCgroup
-from tidegate.lab.bench.migration import handoffs, three_cards
+from tidegate.lab.bench.migration import handoffs, ill_link, three_cards
 from tidegate.lab.bench.migration.handoffs import handed_off
+from tidegate.model.application import Amounts
 from tidegate.wire.card.v1 import card_pb2, card_pb2_grpc
 from tidegate.wire.names import card_name
 
@@ -98,6 +100,50 @@ def test_a_fleet_manager_brings_latencies_back_that_were_lost_without_it():
     # Others may use this machine meanwhile: the benchmark holds it to its bar, this to the difference.
     assert rows["apps_within_latency_sla_ratio_without_fleet"] <= 0.5
     assert rows["apps_within_latency_sla_ratio"] >= 0.75, (found.loads, found.fleet_said)
+
+
+def test_a_link_that_gets_ill_is_left_within_three_ticks_and_taken_again_after_dwell():
+    asked = ill_link.Asked(every_seconds=5.0, dwell_seconds=10.0)
+    links = ill_link.ServerLinks()
+    found = on_cards(
+        ill_link.NEAR + ill_link.FAR,
+        1.0,
+        lambda cell: links.shifted(cell, asked, progress=quiet),
+        others=ill_link.SERVER,
+        beside=links.beside,
+    )
+    assert found.stayed_seconds >= asked.dwell_seconds, found.fleet_said
+    assert [row.name for row in found.rows(asked) if row.holds is False] == [], found
+
+
+def test_a_move_to_a_full_card_pauses_no_longer_for_it():
+    """A standby that may use next to nothing takes seconds to be loaded; it serves where it is meanwhile."""
+    least = Amounts(cpu_cores=0.015)
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Capped(KeyValue):
+        def spec(self):
+            return replace(KeyValue.spec(self), ceiling=least)
+
+    async def squeezed(cell):
+        one = Capped(name="squeezed", port=7650, cpu_cores=0.015, floor_cores=0.015)
+        await cell.run(one, "a")
+        load = Load(
+            at=f"{cell.cards['a'].host}:7650",
+            seconds=18.0,
+            clients=2,
+            rate=4.0,
+            patience_seconds=20.0,
+            log=cell.folder / "squeezed.load",
+        )
+        with load.program:
+            ended = await handoffs.moved(cell, one.name, "a", "b", epoch=1)
+            return ended, await load.found()
+
+    ended, found = on_cards("ab", 1.0, squeezed)
+    assert ended.succeeded, ended.reason
+    assert ended.pause_seconds < 1.0
+    assert (found.lost, found.acknowledged_writes_missing, found.wrong_reads) == (0, 0, 0)
 
 
 def test_an_agent_sets_two_real_cgroups_as_its_device_orders_and_gives_them_back():

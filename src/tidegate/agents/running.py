@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,9 @@ import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+YOUNG_OBJECTS: Final = 10_000
+"""Objects made before Python looks for cycles among them: its usual 700 are made several times a turn."""
 
 
 STDIN: Final = 0
@@ -30,6 +34,8 @@ def run(main: Callable[[], Coroutine[Any, Any, int]], *, until_eof: bool = False
 
     """
     quiet_grpc()
+    gc.freeze()  # what was loaded stays; nobody need look through it again
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_terminated(main, until_eof=until_eof))
 

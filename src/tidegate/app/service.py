@@ -43,11 +43,30 @@ class Service:
 
     def tick(self) -> Tick:
         """Turn once; begin to save every stage's memory where it is time to."""
-        tick = self.loop.tick()
+        tick = self.decide()
+        self._checkpoint()
+        return tick
+
+    def decide(self) -> Tick:
+        """Turn once, and leave what can wait to `think`, which must be called before the next."""
+        return self.loop.tick()
+
+    def think(self) -> None:
+        """Do what can wait until what was decided is on its way.
+
+        Raises:
+            TidegateError: the journal refuses.
+
+        """
+        self.loop.think()
+        self._checkpoint()
+        with self.loop.stopwatch.stage("journal"):
+            self.journal.think()
+
+    def _checkpoint(self) -> None:
         if self.journal.wants_checkpoint:
             with self.loop.stopwatch.stage("journal"):
-                self.journal.checkpoint(tick.number, memory_of(self.loop))
-        return tick
+                self.journal.checkpoint(self.loop.number - 1, memory_of(self.loop))
 
 
 __all__ = ["Service"]

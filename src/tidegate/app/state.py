@@ -13,6 +13,14 @@ MACHINE: Final = "machine.db"
 """The journal of this machine."""
 SIMULATED: Final = "simulated.db"
 """The journal of the simulated fleet."""
+CARDS: Final = "cards"
+"""Folder of what cards remember, each in one of its name."""
+DECISIONS: Final = "decisions.db"
+"""In a card's folder: what its fast loop decided and why."""
+FLEET: Final = "fleet"
+"""Folder of what the fleet manager remembers."""
+CONTROLS: Final = "controls.db"
+"""In the fleet manager's folder: a journal without ticks, in which people say whom it may move, and pause."""
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -26,4 +34,4 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("HOME") or Path.cwd()) / ".local" / "state" / "tidegate"
 
 
-__all__ = ["MACHINE", "SIMULATED", "state_folder"]
+__all__ = ["CARDS", "CONTROLS", "DECISIONS", "FLEET", "MACHINE", "SIMULATED", "state_folder"]

@@ -11,6 +11,7 @@ from rich.console import Console
 from tidegate.agents.agent.program import AgentOptions, run_agent
 from tidegate.agents.agent.simulated import run_simulated
 from tidegate.agents.running import run
+from tidegate.app.servers import LOCAL, libvirt_uri
 from tidegate.app.state import state_folder
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli import agent_options as options
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 def command(
     device: options.Device,
     name: options.Name = "",
+    driver: options.Driver = LOCAL,
     state: options.State = None,
     certs: options.Certs = None,
     step: options.Step = "1s",
     workload: options.Workload = None,
     act: options.Act = None,
     probe: options.Probe = "",
+    card_pci: options.CardPci = "",
     sla: options.Sla = None,
     ticks: options.Ticks = None,
     listen: options.Listen = "",
@@ -64,10 +67,12 @@ def command(
         _end(lambda: run_simulated(world, device=device, listen=listen, told=told), until_eof=until_eof)
     if scenario or trace or seed is not None:
         raise InputError("--scenario, --trace and --seed are of a simulated fleet; add --simulated")
+    libvirt_uri(driver)  # a name nobody goes by is told before anything starts
     server = checked_name("a server", name or socket.gethostname())
     asked = AgentOptions(
         name=server,
         device=device,
+        driver=driver,
         folder=state if state is not None else state_folder() / "agent" / server,
         step_seconds=parse_duration_seconds(step),
         chosen=tuple(workload or ()),
@@ -78,6 +83,7 @@ def command(
         listen=listen,
         ledger=ledger,
         decides_alone=baseline,
+        card_pci=card_pci,
     )
     told(f"agent of server '{server}', device at {device}; Ctrl-C ends")
     _end(lambda: run_agent(asked, told=told, ticks=ticks), until_eof=until_eof)

@@ -11,17 +11,24 @@ from tidegate.cli.numbers import checked_seed
 
 Device = Annotated[str, typer.Option(help="Where the card's device listens: unix:/path or tcp:host:port.")]
 Name = Annotated[str, typer.Option(help="What this server is called; its host name by default.")]
+Driver = Annotated[
+    str, typer.Option(help="What reads and resizes workloads: local (cgroups), libvirt, or libvirt=URI.")
+]
 State = Annotated[Path | None, typer.Option(help="Folder where the agent remembers.")]
 Certs = Annotated[Path | None, typer.Option(help="Folder of the agent's certificate.")]
 Step = Annotated[str, typer.Option(help="How often the server is looked at, like 1s.")]
 Workload = Annotated[
-    list[str] | None, typer.Option(help="Which cgroups are workloads, by pattern. Repeatable.")
+    list[str] | None, typer.Option(help="Which cgroups or VMs are workloads, by pattern. Repeatable.")
 ]
 Act = Annotated[
     list[str] | None, typer.Option(help="Whose limits may be set, by pattern; needs root. Repeatable.")
 ]
 Probe = Annotated[
     str, typer.Option(metavar="HOST:PORT", help="Answer the card's probes of the link here, over UDP.")
+]
+CardPci = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="The card's PCI address here, as 0000:3b:00.0: its link's speed."),
 ]
 Sla = Annotated[float | None, typer.Option(help="Share of samples that may run short; 0.01 by default.")]
 Ticks = Annotated[int | None, typer.Option(min=1, help="End after so many samples.")]

@@ -178,7 +178,7 @@ def _count(names: Sequence[str], pattern: str) -> int:
 
 
 def _whose(one: Opened) -> str:
-    return f"{'Simulated fleet' if one.simulated else 'This machine'} ({one.where.name})"
+    return f"{one.whose} ({one.where.name})"
 
 
 def _tell(said: Iterator[str] | Sequence[str], journals: Sequence[Opened], json: Path | None) -> None:

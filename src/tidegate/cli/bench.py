@@ -23,7 +23,7 @@ from tidegate.model.errors import InputError, TidegateError
 
 SIZES = "1000,10000,100000,1000000"
 WORKLOADS_MAX = 10_000_000
-AREAS = ("device", "forecast", "live", "migration", "replay", "soak", "tick")
+AREAS = ("device", "forecast", "live", "migration", "replay", "soak", "tick", "vm")
 
 
 def command(
@@ -104,7 +104,7 @@ def _names(text: str, option: str) -> tuple[str, ...]:
     return names
 
 
-def _measured(
+def _measured(  # noqa: PLR0911 - a table of areas
     area: str,
     workloads: str,
     policy: str | None,
@@ -126,6 +126,10 @@ def _measured(
             from tidegate.lab.bench.migration import bench_migration
 
             return bench_migration(seed=seed, progress=progress)
+        case "vm":
+            from tidegate.lab.bench.vm import bench_vm
+
+            return bench_vm(seed=seed, progress=progress)
         case "tick":
             from tidegate.lab.bench.tick import bench_tick
 

@@ -140,7 +140,7 @@ def adjust(
                 f"application {name} holds {amounts_text(done.applied)}: {phase}, as {done.reason}"
             )
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @card_app.command("adjustments")
@@ -158,7 +158,7 @@ def adjustments(
         write_json(json, list(listed.adjustments))
         console().print(adjustments_table(listed.adjustments))
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 def _set_service(address: AddressOption, certs: CertsOption, json: JsonOption, *, draining: bool) -> None:

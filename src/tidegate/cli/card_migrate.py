@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 PAGES_MAX: Final = 1000
 
 migrate_app = typer.Typer(help="Move applications between cards.", no_args_is_help=True)
-MigrationArgument = Annotated[str, typer.Argument(metavar="MIGRATION", help="As 'start' and 'list' say it.")]
+MigrationArgument = Annotated[
+    str, typer.Argument(metavar="MIGRATION", help="As 'start' and 'list' say it, or its whole name.")
+]
 
 
 class Way(Enum):
@@ -49,8 +51,12 @@ def start(
     name: NameArgument,
     to: Annotated[str, typer.Option(metavar="CARD", help="The card it goes to.")],
     to_address: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where that card's device serves, as this one reaches it.")
-    ],
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where that card's device serves, as this one reaches it; a fleet manager knows it.",
+        ),
+    ] = "",
     way: Annotated[
         Way | None, typer.Option("--how", help="With its state, or anew; what it can by default.")
     ] = None,
@@ -96,7 +102,7 @@ def start(
         if watching:
             _require_success(made)
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @migrate_app.command("show")
@@ -114,7 +120,7 @@ def show(
         request = migration_pb2.GetMigrationRequest(name=_name(asked, migration))
         _told((await _stub(asked).GetMigration(request)).migration, json)
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever="/" in migration)
 
 
 @migrate_app.command("list")
@@ -157,7 +163,7 @@ def abort(
         _told((await _stub(asked).AbortMigration(request)).migration, json)
         say("It is being stopped; 'tidegate card migrate watch' shows how it ends.")
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever="/" in migration)
 
 
 @migrate_app.command("watch")
@@ -169,7 +175,7 @@ def watch(migration: MigrationArgument, address: AddressOption = None, certs: Ce
         console().print(migrations_table([ended]))
         _require_success(ended)
 
-    ask(address, certs, call)
+    ask(address, certs, call, whichever="/" in migration)
 
 
 async def _watched(asked: Asked, name: str) -> migration_pb2.Migration:
@@ -211,7 +217,9 @@ def _stub(asked: Asked) -> migration_pb2_grpc.MigrationServiceAsyncStub:
 def _name(asked: Asked, migration: str) -> str:
     from tidegate.wire.names import MigrationName, card_of
 
-    return str(MigrationName(card_of(asked.card), last(migration)))
+    if "/" in migration:
+        return migration
+    return str(MigrationName(card_of(asked.card), migration))
 
 
 __all__ = ["migrate_app"]

@@ -8,6 +8,7 @@ import typer
 
 from tidegate.cli.card_amounts import amount_of, amounts_text
 from tidegate.cli.card_line import (
+    WHICHEVER,
     AddressOption,
     Asked,
     CertsOption,
@@ -68,7 +69,7 @@ def start(
         trying = f", and {len(tried)} amounts of CPU are tried for {seconds} s each" if tried else ""
         say(f"Application {name} is watched every {interval:g} s{trying}.")
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @profile_app.command("show")
@@ -95,7 +96,7 @@ def show(
         if status.trying:
             say("Amounts are being tried now.")
 
-    ask(address, certs, call, json)
+    ask(address, certs, call, json, whichever=True)
 
 
 @profile_app.command("watch")
@@ -123,7 +124,7 @@ def watch(
                     say(f"({sample.missed} samples were missed here)")
                 say("  ".join(str(cell) for cell in sample_cells(sample)))
 
-    ask(address, certs, call)
+    ask(address, certs, call, whichever=name is not None)
 
 
 @profile_app.command("stop")
@@ -135,9 +136,10 @@ def stop(name: NameArgument, address: AddressOption = None, certs: CertsOption =
 
         request = profiling_pb2.DeleteProfileRequest(name=f"{asked.application(name)}/profile")
         await _stub(asked).DeleteProfile(request)
-        say(f"Application {name} on card {last(asked.card)} is watched no more.")
+        where = "" if asked.card == WHICHEVER else f" on card {last(asked.card)}"
+        say(f"Application {name}{where} is watched no more.")
 
-    ask(address, certs, call)
+    ask(address, certs, call, whichever=True)
 
 
 def _stub(asked: Asked) -> profiling_pb2_grpc.ProfilingServiceAsyncStub:

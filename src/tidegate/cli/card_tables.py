@@ -55,12 +55,27 @@ def card_table(card: card_pb2.Card) -> Table:
 
 def cards_table(cards: Iterable[card_pb2.Card]) -> Table:
     """Return several cards, a row each."""
-    table = _table("card", "phase", "to give", "given")
+    table = _table("card", "phase", "to give", "given", "fullest link")
     for card in cards:
         phase = word(card_pb2.CardPhase.Name(card.status.phase), "CARD_PHASE_")
         given = [amounts_text(card.status.allocatable), amounts_text(card.status.allocated)]
-        table.add_row(_text(last(card.name)), phase, *given)
+        table.add_row(_text(last(card.name)), phase, *given, _text(_fullest(card.status.links)))
     return table
+
+
+def _fullest(links: Iterable[card_pb2.LinkStatus]) -> str:
+    """Return the link of which least is left of what it carries."""
+    known = [one for one in links if one.HasField("headroom_bytes_per_second")]
+    if not known:
+        return "-"
+    one = min(known, key=lambda link: link.headroom_bytes_per_second / max(link.capacity_bytes_per_second, 1))
+    left, carries = rate(one.headroom_bytes_per_second), rate(one.capacity_bytes_per_second)
+    return f"{one.peer}: {left} left of {carries}"
+
+
+def rate(bytes_per_second: float) -> str:
+    """Return a rate as people read it."""
+    return f"{bytes_per_second / 1e6:.3g} MB/s"
 
 
 def conditions(found: Iterable[amounts_pb2.Condition]) -> list[Text]:
@@ -68,7 +83,7 @@ def conditions(found: Iterable[amounts_pb2.Condition]) -> list[Text]:
     return [
         Text(printable(f"{one.type}: {one.message}"), "red")
         for one in found
-        if one.truth == amounts_pb2.TRUTH_FALSE and one.message
+        if one.truth in {amounts_pb2.TRUTH_FALSE, amounts_pb2.TRUTH_UNKNOWN} and one.message
     ]
 
 
@@ -85,19 +100,33 @@ def servers_table(servers: Iterable[card_pb2.ServerStatus]) -> Table:
 
 def links_table(links: Iterable[card_pb2.LinkStatus]) -> Table:
     """Return the links of a card, a row each."""
-    table = _table("link to", "round trip", "jitter", "lost", "carries", "in use")
+    table = _table("link to", "round trip", "jitter", "lost", "carries", "says", "in use", "left", "by us")
     for one in links:
-        carries = one.capacity_bytes_per_second if one.HasField("capacity_bytes_per_second") else None
-        used = one.used_bytes_per_second if one.HasField("used_bytes_per_second") else None
+        probed = bool(one.measured_nanoseconds)
         table.add_row(
             _text(one.peer),
-            milliseconds(one.latency_nanoseconds),
-            milliseconds(one.jitter_nanoseconds),
-            f"{one.loss_ratio:.1%}",
-            "-" if carries is None else f"{carries / 1e6:.3g} MB/s",
-            "-" if used is None else f"{used / 1e6:.3g} MB/s",
+            milliseconds(one.latency_nanoseconds) if probed else "-",
+            milliseconds(one.jitter_nanoseconds) if probed else "-",
+            f"{one.loss_ratio:.1%}" if probed else "-",
+            _rate_of(one, "capacity_bytes_per_second"),
+            card_pb2.CapacityFrom.Name(one.capacity_from).removeprefix("CAPACITY_FROM_").lower()
+            if one.capacity_from
+            else "-",
+            _rate_of(one, "used_bytes_per_second"),
+            _rate_of(one, "headroom_bytes_per_second"),
+            _text(", ".join(map(_use, one.uses)) or "-"),
         )
     return table
+
+
+def _rate_of(link: card_pb2.LinkStatus, field: str) -> str:
+    return rate(getattr(link, field)) if link.HasField(field) else "-"  # type: ignore[arg-type] # one of its own
+
+
+def _use(one: card_pb2.LinkUse) -> str:
+    what = word(card_pb2.LinkConsumer.Name(one.consumer), "LINK_CONSUMER_").plain
+    busier = max(one.received_bytes_per_second, one.sent_bytes_per_second)
+    return f"{what}{f' of {one.about}' if one.about else ''} {rate(busier)}"
 
 
 def applications_table(applications: Iterable[application_pb2.Application]) -> Table:

@@ -17,13 +17,15 @@ from tidegate.cli.card_amounts import parse_amounts
 from tidegate.cli.doctor import printable
 from tidegate.cli.named_addresses import named_addresses
 from tidegate.model.application import Amounts, checked_name
+from tidegate.model.autonomy import level
+from tidegate.model.byte_amounts import parse_bytes
+from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
+    from tidegate.agents.device.deciding import Sizes
     from tidegate.agents.device.neighbours import Links
     from tidegate.agents.device.program import Configuration, Outside
 
-CARDS: Final = "cards"
-"""Folder of what cards remember, among what Tidegate keeps."""
 SOCKET: Final = "device.sock"
 RUN_ON: Final = "The device has ended; its applications run on, and the next start takes them over."
 
@@ -42,6 +44,8 @@ def command(
     core_worth: options.CoreWorth = 1.0,
     probe: options.Probe = "",
     peer: options.Peer = None,
+    link_capacity: options.LinkCapacity = None,
+    autonomy: options.Autonomy = "auto",
     journal: options.Journal = True,
 ) -> None:
     """Run an offload card: start, size, watch and move its applications, as asked over the network.
@@ -49,6 +53,8 @@ def command(
     Applications are processes of their own: they run on when this program ends, by Ctrl-C or by a kill, and
     the next start takes them over.
     """
+    from tidegate.agents.device.deciding import Sizes
+
     configuration = _configuration(
         checked_name("a card", card),
         listen,
@@ -58,8 +64,8 @@ def command(
         parse_amounts(reserve),
         host,
         core_worth,
-        journal=journal,
-        links=_links(probe, peer or [], namespace, host),
+        sizes=Sizes(journalled=journal, autonomy=level(autonomy)),
+        links=_links(probe, peer or [], link_capacity or [], namespace, host),
     )
     try:
         _run(configuration, namespace)
@@ -77,13 +83,12 @@ def _configuration(
     host: str,
     core_worth: float,
     *,
-    journal: bool,
+    sizes: Sizes,
     links: Links,
 ) -> Configuration:
-    from tidegate.agents.device.deciding import Sizes
     from tidegate.agents.device.program import Configuration
     from tidegate.agents.device.room import Room
-    from tidegate.app.state import state_folder
+    from tidegate.app.state import CARDS, state_folder
 
     folder = (state_folder() / CARDS / name if state is None else state).absolute()
     return Configuration(
@@ -95,15 +100,29 @@ def _configuration(
         host=host,
         architecture=platform.machine(),
         core_worth=core_worth,
-        sizes=Sizes(journalled=journal),
+        sizes=sizes,
         links=links,
     )
 
 
-def _links(probe: str, peers: list[str], namespace: str | None, host: str) -> Links:
+def _links(probe: str, peers: list[str], capacity: list[str], namespace: str | None, host: str) -> Links:
     from tidegate.agents.device.neighbours import Links
 
-    return Links(probe=probe, cards=named_addresses("--peer", peers), namespace=namespace, host=host)
+    rates = named_addresses("--link-capacity", capacity)
+    return Links(
+        probe=probe,
+        cards=named_addresses("--peer", peers),
+        capacity={name: _rate(name, rate) for name, rate in rates.items()},
+        namespace=namespace,
+        host=host,
+    )
+
+
+def _rate(name: str, text: str) -> float:
+    rate = parse_bytes(text)
+    if rate <= 0:
+        raise InputError(f"--link-capacity {name}={text} carries nothing; give a rate above 0, as 25Gb")
+    return rate
 
 
 def _capacity(cores: float | None, memory: str | None, has: str) -> Amounts:

@@ -48,7 +48,17 @@ Probe = Annotated[
 ]
 Peer = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=HOST:PORT", help="A card and where it answers probes. Repeatable."),
+    typer.Option(metavar="NAME=HOST:PORT", help="A card or server and where it answers probes. Repeatable."),
+]
+LinkCapacity = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=RATE",
+        help="What the link to a server or card carries, as 25Gb, where nobody can measure it. Repeatable.",
+    ),
+]
+Autonomy = Annotated[
+    str, typer.Option(help="Autonomy of workloads that no rule names: observe, recommend, auto.")
 ]
 Journal = Annotated[
     bool, typer.Option(help="Write each turn of its fast loop down before what it orders is done.")

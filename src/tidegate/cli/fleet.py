@@ -11,10 +11,12 @@ from rich.markup import escape
 
 from tidegate.agents.fleet.program import FleetOptions, run_fleet
 from tidegate.agents.running import run
-from tidegate.app.state import state_folder
+from tidegate.app.state import FLEET, state_folder
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.cli.named_addresses import named_addresses
+from tidegate.model.application import checked_name
+from tidegate.model.autonomy import level
 from tidegate.plan.cards import CardPlanner
 
 if TYPE_CHECKING:
@@ -34,7 +36,21 @@ def command(
     dwell: Annotated[
         str, typer.Option(help="How long who has moved, or was just found, stays where it is, like 2m.")
     ] = "2m",
+    fenced: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A card that left for good and surely runs nothing: what it had is placed anew. Repeatable.",
+        ),
+    ] = None,
+    autonomy: Annotated[
+        str, typer.Option(help="Autonomy of applications that no rule names: observe, recommend, auto.")
+    ] = "auto",
     ticks: Annotated[int | None, typer.Option(min=1, help="End after so many looks.")] = None,
+    until_eof: Annotated[
+        bool,
+        typer.Option("--until-eof", help="End when standard input does: when who started it is gone."),
+    ] = False,
 ) -> None:
     """Own which card each application is on: take in, move to where it is served best, empty what is drained.
 
@@ -42,10 +58,12 @@ def command(
     """
     options = FleetOptions(
         cards=named_addresses("--card", card),
-        folder=state if state is not None else state_folder() / "fleet",
+        folder=state if state is not None else state_folder() / FLEET,
         listen=listen,
         every_seconds=parse_duration_seconds(every),
         certificates=certs,
+        autonomy=level(autonomy),
+        fenced=frozenset(checked_name("a card", name) for name in fenced or ()),
         planner=CardPlanner(dwell_seconds=parse_duration_seconds(dwell)),
     )
     console = Console(stderr=True)
@@ -68,5 +86,5 @@ def command(
         silent.update(tick.silent)
 
     with one_blas_thread():
-        code = run(lambda: run_fleet(options, listening=listening, seen=seen, ticks=ticks))
+        code = run(lambda: run_fleet(options, listening=listening, seen=seen, ticks=ticks), until_eof=until_eof)
     raise typer.Exit(code)

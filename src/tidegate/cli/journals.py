@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from tidegate.app.state import MACHINE, SIMULATED, state_folder
+from tidegate.app.state import CARDS, CONTROLS, DECISIONS, FLEET, MACHINE, SIMULATED, state_folder
 from tidegate.cli.instants import parse_instant_seconds
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.journal.sql.controls import AUTONOMY_DEFAULT, Controls
@@ -29,10 +29,12 @@ JournalOption = Annotated[
     str | None,
     typer.Option(
         metavar="PATH|URL",
-        help="The journal; those that 'tidegate up' left on this machine by default.",
+        help="The journal; those on this machine by default.",
     ),
 ]
 SUGGESTIONS: Final = 3
+CARDS_MAX: Final = 64
+"""Journals of cards that are steered at once; more than that on one machine are named by --journal."""
 SIMULATED_LOOP: Final = "simulated"
 """What a journal's identity says of its loop where the fleet is simulated."""
 
@@ -52,10 +54,24 @@ class Opened:
         return self.reader.identity().get("loop", SIMULATED_LOOP if by_name else "") == SIMULATED_LOOP
 
     @property
+    def whose(self) -> str:
+        """What people call whom it is of."""
+        if self.simulated:
+            return "Simulated fleet"
+        identity = self.reader.identity()
+        known = {"device": f"Card {identity.get('card', '')}", "fleet": "The fleet"}
+        return known.get(identity.get("loop", ""), "This machine")
+
+    @property
     def default(self) -> Level:
-        """What may be done with whom no rule matches: as last started; a simulated fleet is nobody's."""
-        usual = Level.AUTO if self.simulated else Level.OBSERVE
-        return level(self.reader.identity().get(AUTONOMY_DEFAULT, usual.label))
+        """What may be done with whom no rule matches: as it was last started with.
+
+        Before, this machine is observed; what Tidegate started itself is acted on.
+        """
+        identity = self.reader.identity()
+        is_ours = self.simulated or identity.get("loop") in {"device", "fleet"}
+        usual = Level.AUTO if is_ours else Level.OBSERVE
+        return level(identity.get(AUTONOMY_DEFAULT, usual.label))
 
     def autonomy(self) -> Autonomy:
         """Return how far Tidegate may go, as this journal has it."""
@@ -73,7 +89,7 @@ class Opened:
 
 
 def chosen(journal: str | None) -> tuple[Location, ...]:
-    """Return the journal that was named, or every one on this machine, the machine's own first.
+    """Return the journal that was named, or every one on this machine: its own, cards', the fleet's.
 
     Raises:
         InputError: the name is none, or there is no journal yet.
@@ -82,7 +98,8 @@ def chosen(journal: str | None) -> tuple[Location, ...]:
     if journal is not None:
         return (location(journal),)
     folder = state_folder()
-    found = [folder / name for name in (MACHINE, SIMULATED)]
+    cards = sorted((folder / CARDS).glob(f"*/{DECISIONS}"))
+    found = [folder / MACHINE, folder / SIMULATED, *cards[:CARDS_MAX], folder / FLEET / CONTROLS]
     there = tuple(location(str(path)) for path in found if path.is_file())
     if not there:
         raise InputError(

@@ -15,11 +15,14 @@ from rich.text import Text
 from tidegate.app.plan_shown import plan_shown
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.amounts import bare, percent, unit
+from tidegate.cli.card_line import CertsOption
 from tidegate.cli.doctor import printable
 from tidegate.cli.drifted import drifted_text
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.instants import instant_iso, instant_text
 from tidegate.cli.journals import JournalOption, Opened, opened, with_ticks
+from tidegate.cli.plan_cards import show_cards
+from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 
 if TYPE_CHECKING:
@@ -53,14 +56,29 @@ def show(
     changed: Annotated[bool, typer.Option("--changed", help="Only where a change is pending.")] = False,
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not {ROWS_MAX} at most.")] = False,
     journal: JournalOption = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of a fleet manager: show which application it wants where."),
+    ] = None,
+    certs: CertsOption = None,
     json: Annotated[Path | None, typer.Option(help="Write the rows here, for machines.")] = None,
 ) -> None:
-    """Show what every workload holds and is to hold, biggest pending changes first."""
+    """Show what every workload holds and is to hold, biggest pending changes first.
+
+    With --address, show each application of all cards: where it belongs, why there, how it gets there, what
+    its move costs and when that is won back.
+    """
     check_writable(json)
+    if address is not None:
+        if journal is not None:
+            raise InputError("a plan is of a journal or of an address; give one of --journal and --address")
+        most = None if everything else ROWS_MAX
+        show_cards(address, certs, json, pattern=workload, changed=changed, rows_max=most)
+        return
     with opened(journal) as journals, one_blas_thread():
         of = with_ticks(journals)
         plan = plan_shown(of.reader, of.autonomy(), workload)
-        others = [one for one in journals if one is not of]
+        others = [one for one in journals if one is not of and one.reader.span() is not None]
     rows = [row for row in plan.rows if row.pending or not changed]
     if json is not None:
         content = msgspec.json.encode(figures(of.where.name, plan, rows))

@@ -11,53 +11,83 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from tidegate.app.servers import LOCAL, libvirt_uri
 from tidegate.cli.doctor import printable
 from tidegate.cli.files import check_writable, write_atomically
-from tidegate.drivers.local.ledger import LEDGER_PATH
+from tidegate.drivers.libvirt.ledger import LEDGER_PATH as VMS_LEDGER_PATH
+from tidegate.drivers.libvirt.server import release as release_vms
+from tidegate.drivers.local.ledger import LEDGER_PATH, Released
 from tidegate.drivers.local.server import release
-from tidegate.model.errors import InputError
+from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tidegate.drivers.local.ledger import Released
+    from tidegate.drivers.libvirt.acting import Released as ReleasedVms
 
 
 def command(
-    ledger: Annotated[Path, typer.Option(help="Where the owner's settings were written down.")] = LEDGER_PATH,
+    vm: Annotated[str | None, typer.Argument(help="With libvirt: only this VM, by name or UUID.")] = None,
+    driver: Annotated[
+        str, typer.Option(help="Whose limits: local (cgroups), libvirt, or libvirt=URI.")
+    ] = LOCAL,
+    ledger: Annotated[Path | None, typer.Option(help="Where the owner's settings were written down.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write what was done here, for machines.")] = None,
 ) -> None:
     """Give back the limits that a crashed Tidegate had changed; does nothing where there are none."""
     check_writable(json)
+    uri = libvirt_uri(driver)
+    if uri is None and vm is not None:
+        raise InputError(f"'{vm}' can be released by itself with --driver libvirt only; leave the name out")
+    where = ledger or (LEDGER_PATH if uri is None else VMS_LEDGER_PATH)
     try:
-        released = release(ledger)
+        released = release(where) if uri is None else release_vms(uri, name=vm, ledger_path=where)
     except PermissionError as error:
         raise InputError(
-            f"the ledger {ledger} can't be read; run as root, or name another with --ledger"
+            f"the ledger {where} can't be read; run as root, or name another with --ledger"
         ) from error
     if json is not None:
-        content = msgspec.json.encode({"ledger": str(ledger), **asdict(released)})
+        content = msgspec.json.encode({"ledger": str(where), **asdict(released)})
         write_atomically(json, msgspec.json.format(content))
     console = Console()
-    for line in sentences(released, ledger):
+    lines = sentences(released, where) if isinstance(released, Released) else vm_sentences(released, where)
+    for line in lines:
         console.print(Text(printable(line)), soft_wrap=not console.is_terminal)
+    refused = () if isinstance(released, Released) else released.refused
+    if refused:
+        raise TidegateError(f"could not be given back now, and stay noted in {where}: {', '.join(refused)}")
 
 
 def sentences(released: Released, ledger: Path) -> Iterator[str]:
     """Say what became of every setting that had been changed."""
-    groups = (
+    yield from _grouped(
         (released.restored, "given back to their owner"),
         (released.left, "left as they are: their owner changed them meanwhile"),
         (released.gone, "gone with their cgroup"),
     )
-    for files, became in groups:
-        if files:
-            yield f"{len(files)} {became}:"
-            yield from (f"  {file}" for file in files)
     if released.discarded:
         yield f"The ledger {ledger} was of an earlier boot; its limits ended with that."
-    elif not any(files for files, _ in groups):
+    elif not (released.restored or released.left or released.gone):
         yield f"Nothing to give back: no limit is noted in {ledger}."
+
+
+def vm_sentences(released: ReleasedVms, ledger: Path) -> Iterator[str]:
+    """Say what became of every setting of a VM that had been changed."""
+    groups = (
+        (released.restored, "given back to their owner"),
+        (released.left, "left as they are: their owner changed them meanwhile"),
+        (released.gone, "gone: their VM was stopped, or started anew"),
+    )
+    yield from _grouped(*groups)
+    if not any(names for names, _ in groups) and not released.refused:
+        yield f"Nothing to give back: no setting of a VM is noted in {ledger}."
+
+
+def _grouped(*groups: tuple[tuple[str, ...], str]) -> Iterator[str]:
+    for names, became in groups:
+        if names:
+            yield f"{len(names)} {became}:"
+            yield from (f"  {name}" for name in names)
 
 
 __all__ = ["command", "sentences"]

@@ -7,6 +7,7 @@ tick to tick is stored as the rows that changed.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -107,7 +108,7 @@ def changes_between(values: Mapping[str, NDArray[Any]], before: Mapping[str, NDA
 
 def squeezed(values: NDArray[Any]) -> bytes:
     """Return an array's bytes, shuffled and compressed."""
-    return _compressor().compress(shuffled(values))
+    return _compressors.one.compress(shuffled(values))
 
 
 def expanded(data: bytes, dtype: str, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
@@ -152,7 +153,7 @@ def unshuffled(data: bytes, dtype: str, shape: tuple[int, ...] | None = None) ->
 
 def sealed(record: msgspec.Struct) -> bytes:
     """Return a record of columns as one blob."""
-    return _compressor().compress(msgspec.msgpack.encode(record))
+    return _compressors.one.compress(msgspec.msgpack.encode(record))
 
 
 def unsealed(data: bytes, kind: type[_Record]) -> _Record:
@@ -168,5 +169,11 @@ def unsealed(data: bytes, kind: type[_Record]) -> _Record:
         raise TidegateError(_DAMAGED.format(error)) from error
 
 
-def _compressor() -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+class _Compressors(threading.local):
+    """One of each thread: making one costs more than most columns."""
+
+    def __init__(self) -> None:
+        self.one = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+
+
+_compressors = _Compressors()

@@ -148,6 +148,8 @@ class Running:
     processes: int
     held: Amounts
     """As read back from the kernel."""
+    listens: bool = True
+    """Whether it can be given a state: one on standby can't while its program is being loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 NOWHERE: Final = -1
 """In a column of cards: the application is on none."""
 
+NOBODY: Final = -1
+"""In a column of servers: the application does nobody's work in particular."""
+
 
 class Strategy(Enum):
     """How something is moved."""
@@ -27,6 +30,18 @@ class Strategy(Enum):
     """Another takes over its state and then serves: nobody's request is lost."""
     RESTART = "restart"
     """Stopped here, started there; state in memory is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ways:
+    """The links from servers to cards, and what applications put on them."""
+
+    server: NDArray[np.int32]
+    """(applications,) whose work each does, as a row of ``left_bytes_per_second``; `NOBODY`."""
+    need_bytes_per_second: NDArray[np.float64]
+    """(applications,) what each needs of the way from its server, its far memory included."""
+    left_bytes_per_second: NDArray[np.float64]
+    """(servers, cards) what each link carries less what is on it now; infinite where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,9 +83,11 @@ class CardFleet:
     """(applications,) how long it has been where it is; infinite where it never moved, minus infinite where
     it can't be moved now whatever it costs."""
     between_bytes_per_second: NDArray[np.float64]
-    """(cards, cards) what the way from one card to another carries."""
+    """(cards, cards) what is left of what the way from one card to another carries."""
     refused: NDArray[np.bool_] | None = None
     """(applications, cards) which card said no to which lately, and is not asked now; None where none did."""
+    ways: Ways | None = None
+    """The links to servers; None where nothing is known of them."""
 
     def __post_init__(self) -> None:
         """Refuse columns whose lengths disagree.
@@ -87,9 +104,23 @@ class CardFleet:
         shapes |= {"between_bytes_per_second": (cards, cards)}
         if self.refused is not None:
             shapes["refused"] = (count, cards)
+        self._check_ways(count, cards)
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise InputError(f"'{name}' of a fleet of cards is {getattr(self, name).shape}, not {shape}")
+
+    def _check_ways(self, count: int, cards: int) -> None:
+        ways = self.ways
+        if ways is None:
+            return
+        servers = ways.left_bytes_per_second.shape[0]
+        for name, column, shape in (
+            ("server", ways.server, (count,)),
+            ("need_bytes_per_second", ways.need_bytes_per_second, (count,)),
+            ("left_bytes_per_second", ways.left_bytes_per_second, (servers, cards)),
+        ):
+            if column.shape != shape:
+                raise InputError(f"'{name}' of the ways to cards is {column.shape}, not {shape}")
 
 
 _OF_CARDS: Final = ("takes_new", "must_leave", "heard")

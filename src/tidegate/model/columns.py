@@ -9,7 +9,7 @@ touches one slot touches contiguous memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from tidegate.model.snapshot import Snapshot
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,12 @@ class Columns:
         held = self._arrays[name]
         if values.shape != held.shape:
             raise ValueError(f"column '{name}' has shape {held.shape}, got {values.shape}")
-        self._arrays[name] = values.astype(held.dtype, copy=False)
+        self._arrays[name] = np.ascontiguousarray(values, dtype=held.dtype)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the arrays are called."""
+        return tuple(self._columns)
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -107,6 +114,18 @@ class Columns:
         self._arrays = {
             name: np.array(state[name], dtype=column.dtype) for name, column in self._columns.items()
         }
+
+
+def flat(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Return a view of (*leading, resources, workloads) with resources and workloads as one axis.
+
+    Raises:
+        ValueError: it would be a copy, and what is written there would be lost.
+
+    """
+    if not array.flags.c_contiguous:
+        raise ValueError("only an array in C order has a flat view")
+    return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
 
 
 def part_of(state: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from tidegate.model.errors import InputError
@@ -93,6 +94,43 @@ class InterfaceCounters:
                 raise InputError(f"{name} of interface counters needs {len(self.names)} values, one a name")
 
 
+class CapacityFrom(IntEnum):
+    """Who says what a link carries; the numbers are the protocol's."""
+
+    PROBES = 1
+    """Trains of packets got through at that rate."""
+    INTERFACE = 2
+    """The interface or the switch's port names its speed."""
+    PCI = 3
+    """The PCI device that the card is, as the server reads it."""
+    CONFIGURED = 4
+    """A person, where nobody else does."""
+
+
+class Consumer(IntEnum):
+    """What Tidegate puts on links; the numbers are the protocol's."""
+
+    TELEMETRY = 1
+    """Samples to a card, orders back."""
+    MOVE = 2
+    """State of an application on its way."""
+    FAR_MEMORY = 3
+    """Pages that a server keeps on its card."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkUse:
+    """What one consumer puts on a link now."""
+
+    peer: str
+    """The server or card at the other end."""
+    consumer: Consumer
+    about: str = ""
+    """The application or workload; empty where it is about none."""
+    received_bytes_per_second: float = 0.0
+    sent_bytes_per_second: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkTelemetry:
     """A link as measured from this end; what `LinkStatus` of a card says."""
@@ -108,16 +146,20 @@ class LinkTelemetry:
     loss_ratio: float
     """Share of probes that do not come back, there and back together, 0-1."""
     capacity_bytes_per_second: int | None
-    """What a burst gets through, towards the peer; None where that was never measured."""
+    """What a burst gets through, towards the peer; None where nobody says."""
     used_bytes_per_second: int | None
-    """What its interface carries now, in the busier direction; None where nobody counts."""
+    """What it carries now, in the busier direction; None where nobody counts."""
     measured_seconds: float
-    """Seconds since 1970 UTC when the last probe was sent."""
+    """Seconds since 1970 UTC when the last probe was sent; 0: it is not probed, nobody knows how late."""
     is_fresh: bool
     """Whether one came back lately."""
+    capacity_from: CapacityFrom | None = None
+    """Who says the capacity; None where nobody does."""
+    uses: tuple[LinkUse, ...] = ()
+    """What Tidegate itself puts on it."""
 
     @property
-    def available_bytes_per_second(self) -> int | None:
+    def headroom_bytes_per_second(self) -> int | None:
         """What it could carry more than now; None where one of both is unknown."""
         if self.capacity_bytes_per_second is None or self.used_bytes_per_second is None:
             return None
@@ -145,6 +187,8 @@ class LinkColumns:
     """(links,) since the last probe was sent."""
     is_fresh: NDArray[np.bool_]
     """(links,)"""
+    by_interface: NDArray[np.bool_] | None = None
+    """(links,) where the capacity is an interface's speed; None: nowhere."""
 
     def records(self, now_seconds: float) -> tuple[LinkTelemetry, ...]:
         """Return every link of which a probe's fate is known; ``now_seconds`` is since 1970 UTC."""
@@ -159,10 +203,17 @@ class LinkColumns:
                 used_bytes_per_second=_whole(self.used_bytes_per_second[row]),
                 measured_seconds=now_seconds - float(self.age_seconds[row]),
                 is_fresh=bool(self.is_fresh[row]),
+                capacity_from=self._capacity_from(row),
             )
             for row, peer in enumerate(self.peers)
             if not math.isnan(self.loss_ratio[row])
         )
+
+    def _capacity_from(self, row: int) -> CapacityFrom | None:
+        if not math.isfinite(self.capacity_bytes_per_second[row]):
+            return None
+        told = self.by_interface is not None and bool(self.by_interface[row])
+        return CapacityFrom.INTERFACE if told else CapacityFrom.PROBES
 
 
 def _known(value: float) -> float | None:

@@ -158,11 +158,10 @@ def with_interfaces(links: LinkColumns, used: NDArray[np.float64], speed: NDArra
 
     A link carries at most what its interface does; where no train has told, it is taken to carry that.
     """
-    return replace(
-        links,
-        used_bytes_per_second=used,
-        capacity_bytes_per_second=np.fmin(links.capacity_bytes_per_second, speed),
-    )
+    capacity = np.fmin(links.capacity_bytes_per_second, speed)
+    with np.errstate(invalid="ignore"):
+        slower = ~(links.capacity_bytes_per_second <= speed) & ~np.isnan(speed)
+    return replace(links, used_bytes_per_second=used, capacity_bytes_per_second=capacity, by_interface=slower)
 
 
 def _latest(sent: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -42,6 +42,8 @@ class FakeProgram:
     moved_to: tuple[str, ...] = ()
     """Where its clients are sent since it handed its state out."""
     processes: int = 1
+    listens: bool = True
+    """Whether it can be given a state."""
     ignores_asking: bool = False
     """Whether it has to be killed."""
     cpu_cores_wanted: float = 0.0
@@ -215,6 +217,8 @@ class FakeRuntime:
         """
         broken = self._begin("import_state", name)
         program = self._handing_off(name)
+        if not program.listens:
+            raise TidegateError(f"application {name} does not listen on its control socket")
         taken = b"".join(state)
         if len(taken) != state_bytes:
             raise TidegateError(
@@ -262,6 +266,7 @@ class FakeRuntime:
             standby=program.standby,
             processes=program.processes,
             held=program.held,
+            listens=program.listens,
         )
 
 

@@ -21,6 +21,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -37,6 +38,10 @@ TUNSETIFF: Final = 0x400454CA
 IFF_TUN_NO_PI: Final = 0x1001
 """Both of linux/if_tun.h."""
 DEVICE: Final = "link0"
+OWN_NETWORK: Final = 7
+"""Of a link with namespaces of its own, in 10.213.0.0/16."""
+SHARED_NETWORKS: Final = 200
+"""Those after it, for links that share namespaces."""
 NUMBERS: Final = count()
 RELAY: Final = Path(__file__).with_name("link_relay.py")
 
@@ -84,17 +89,32 @@ class CarriedOneWay:
 class EmulatedLink:
     """Two namespaces and the link between them, there while the context lasts."""
 
-    def __init__(self, shape: LinkShape, back: LinkShape | None = None, *, seed: int = 0) -> None:
-        """Shape the way from the first namespace to the second, and the way ``back`` where that differs."""
+    def __init__(
+        self,
+        shape: LinkShape,
+        back: LinkShape | None = None,
+        *,
+        seed: int = 0,
+        between: tuple[str, str] | None = None,
+    ) -> None:
+        """Shape the way from the first namespace to the second, and the way ``back`` where that differs.
+
+        ``between`` names two namespaces that are there already, and may have more links; without it two are
+        made for this one.
+        """
         number = next(NUMBERS)
         self._shapes = shape, back or shape
         self._seed = seed
         self._stack = ExitStack()
         self._relay: subprocess.Popen[bytes] | None = None
-        self.namespaces = (f"tg{os.getpid()}-{number}a", f"tg{os.getpid()}-{number}b")
+        self._makes_namespaces = between is None
+        self.namespaces = between or (f"tg{os.getpid()}-{number}a", f"tg{os.getpid()}-{number}b")
         """Their names, as ip-netns(8) and Tidegate's drivers want them."""
-        self.addresses = ("10.213.7.1", "10.213.7.2")
-        """The same on every link: each has namespaces of its own."""
+        network = OWN_NETWORK if between is None else OWN_NETWORK + 1 + number % SHARED_NETWORKS
+        self.addresses = (f"10.213.{network}.1", f"10.213.{network}.2")
+        """The same on every link that has namespaces of its own."""
+        self.device = DEVICE if between is None else f"{DEVICE}-{number}"
+        """What it is called at both ends."""
 
     def __enter__(self) -> Self:
         """Make it.
@@ -104,7 +124,7 @@ class EmulatedLink:
 
         """
         with ExitStack() as made:
-            for name in self.namespaces:
+            for name in self.namespaces if self._makes_namespaces else ():
                 _ip("netns", "add", name)
                 made.callback(_ip, "netns", "del", name)
             ends = []
@@ -112,10 +132,10 @@ class EmulatedLink:
                 self.namespaces, self.addresses, reversed(self.addresses), strict=True
             ):
                 with Inside(name) as inside:
-                    ends.append(inside.do(_tun))
+                    ends.append(inside.do(partial(_tun, self.device)))
                 made.callback(os.close, ends[-1])
-                _ip("-n", name, "addr", "add", here, "peer", there, "dev", DEVICE)
-                _ip("-n", name, "link", "set", DEVICE, "up")
+                _ip("-n", name, "addr", "add", here, "peer", there, "dev", self.device)
+                _ip("-n", name, "link", "set", self.device, "up")
                 _ip("-n", name, "link", "set", "lo", "up")
             self._relay = subprocess.Popen(  # noqa: S603 - our own file
                 [sys.executable, "-I", "-S", str(RELAY), *map(str, ends), str(self._seed)],
@@ -171,12 +191,12 @@ class EmulatedLink:
             relay.communicate()
 
 
-def _tun() -> int:
+def _tun(device: str) -> int:
     """Make the device in the namespace of this thread and return its descriptor; closed, it is gone."""
     import fcntl
 
     end = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.ioctl(end, TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), IFF_TUN_NO_PI))
+    fcntl.ioctl(end, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TUN_NO_PI))
     return end
 
 

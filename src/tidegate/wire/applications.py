@@ -49,6 +49,8 @@ RESTARTS_SENT: Final = {
     Restart.ON_FAILURE: application_pb2.RESTART_ON_FAILURE,
     Restart.NEVER: application_pb2.RESTART_NEVER,
 }
+LISTENING: Final = "Listening"
+"""The condition of an application on standby: whether its program would take a state in now."""
 CHANGEABLE: Final = ("floor", "ceiling", "budget", "sla", "restart", "state_bytes")
 """Fields of a spec that an update may name."""
 PATHS_MAX: Final = 16

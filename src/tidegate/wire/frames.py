@@ -57,6 +57,8 @@ class Greeting:
     """Where it answers probes of its link, `host:port`; empty where it doesn't."""
     settings_given_back: int = 0
     """What an earlier agent had left changed, and was put back at this one's start."""
+    pci_bytes_per_second: float = 0.0
+    """What the PCI link to the card carries; 0 where it is none, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,6 +104,7 @@ def greeting_message(greeting: Greeting) -> telemetry_pb2.Hello:
         epoch=greeting.epoch,
         probe_address=greeting.probe_address,
         settings_given_back=greeting.settings_given_back,
+        pci_bytes_per_second=round(greeting.pci_bytes_per_second),
     )
 
 
@@ -142,6 +145,7 @@ def greeting_record(message: telemetry_pb2.Hello) -> Greeting:
             epoch=checked_number("epoch", message.epoch),
             probe_address=checked_text("probe_address", message.probe_address, PROBE_ADDRESS_BYTES_MAX),
             settings_given_back=checked_number("settings_given_back", message.settings_given_back),
+            pci_bytes_per_second=checked_number("pci_bytes_per_second", message.pci_bytes_per_second),
         )
 
 
@@ -280,7 +284,7 @@ def server_snapshot(greeting: Greeting, who: ServerRoster, sample: Sample) -> Sn
 
 
 def checked_number(field: str, number: int) -> int:
-    """Return the number of a batch, an order, a roster or an epoch.
+    """Return the number of a batch, an order, a roster or an epoch, or of bytes.
 
     Raises:
         InvalidField: it is negative, or nothing could follow it.

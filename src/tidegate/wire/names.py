@@ -147,6 +147,11 @@ def application_id(name: str, field: str = "application_id") -> str:
         raise InvalidField(field, str(error)) from error
 
 
+def last(name: str) -> str:
+    """Return the last part of a resource name."""
+    return name.rpartition("/")[2]
+
+
 def _parts(name: str, pattern: str, field: str) -> list[str]:
     """Return what stands for each `{...}` of a pattern, in its order."""
     given, wanted = name.split("/"), pattern.split("/")

@@ -16,7 +16,6 @@ from tidegate.model.refusals import Because, Refusal
 from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, source_rows
 from tidegate.wire.card.v1 import telemetry_pb2
-from tidegate.wire.clocks import NANOSECONDS
 from tidegate.wire.columns import checked_amounts, checked_within, packed, unpacked
 from tidegate.wire.fields import checked_count, checked_text, in_field
 from tidegate.wire.frames import WORKLOADS_MAX, checked_number
@@ -42,12 +41,14 @@ class ServerOrders:
     roster_version: int
     batch_number: int
     """The batch they were decided on."""
-    expires_nanoseconds: int
-    """Since 1970 UTC: after this nothing of it may be done."""
+    ttl_nanoseconds: int
+    """After the agent took that batch, by its own clock: later nothing of it may be done."""
     workload_id: NDArray[np.int64]
     resource_row: NDArray[np.uint8]
     amount_from: NDArray[np.float32]
     amount_to: NDArray[np.float32]
+    expires_nanoseconds: int = 0
+    """Since 1970 UTC by the device's own clock, for itself: it is not sent."""
 
     def __len__(self) -> int:
         """Return the number of orders."""
@@ -71,7 +72,7 @@ def orders_message(orders: ServerOrders) -> telemetry_pb2.Orders:
         epoch=orders.epoch,
         roster_version=orders.roster_version,
         batch_number=orders.batch_number,
-        expires_nanoseconds=orders.expires_nanoseconds,
+        ttl_nanoseconds=orders.ttl_nanoseconds,
         workload_ids=packed(orders.workload_id, np.int64),
         resource_rows=packed(orders.resource_row, np.uint8),
         amounts_from=packed(orders.amount_from, np.float32),
@@ -100,7 +101,7 @@ def orders_record(message: telemetry_pb2.Orders, resources: int) -> ServerOrders
             epoch=checked_number("epoch", message.epoch),
             roster_version=checked_number("roster_version", message.roster_version),
             batch_number=checked_number("batch_number", message.batch_number),
-            expires_nanoseconds=checked_number("expires_nanoseconds", message.expires_nanoseconds),
+            ttl_nanoseconds=checked_number("ttl_nanoseconds", message.ttl_nanoseconds),
             workload_id=unpacked("workload_ids", message.workload_ids, np.int64, (count,)),
             resource_row=rows,
             amount_from=amount_from,
@@ -108,8 +109,8 @@ def orders_record(message: telemetry_pb2.Orders, resources: int) -> ServerOrders
         )
 
 
-def actions_of(orders: ServerOrders, snapshot: Snapshot) -> Actions:
-    """Return orders as actions on the server's own snapshot.
+def actions_of(orders: ServerOrders, snapshot: Snapshot, *, expires_seconds: int) -> Actions:
+    """Return orders as actions on the server's own snapshot, which expire by its own clock.
 
     Raises:
         Refusal: one is about a workload that is not there (`Because.STALE`).
@@ -127,7 +128,7 @@ def actions_of(orders: ServerOrders, snapshot: Snapshot) -> Actions:
     count = len(orders)
     return Actions(
         time_seconds=snapshot.time_seconds,
-        expires_seconds=orders.expires_nanoseconds // NANOSECONDS,
+        expires_seconds=expires_seconds,
         kind=np.full(count, Kind.RESIZE, dtype=np.uint8),
         workload=rows,
         workload_id=orders.workload_id,

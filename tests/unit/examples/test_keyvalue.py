@@ -136,6 +136,27 @@ def test_clients_follow_and_lose_nothing():
     asyncio.run(body())
 
 
+def test_a_client_is_sent_round_in_a_circle_until_somebody_serves():
+    """As where a service let go and the one it went to is still being loaded: nothing is lost by that."""
+
+    async def body():
+        old, new = await stores(2)
+        new.take(old.release(["nowhere"]))
+        async with served(old) as there, served(new) as here:
+            old.release([here])
+            new.release([there])
+            client = Client(Addresses(there), PATIENCE_SECONDS)
+            asking = asyncio.create_task(client.ask("SET a 1"))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while client.redirects < 40:  # noqa: ASYNC110 - nobody sets an event
+                    await asyncio.sleep(0.01)
+            new.resume()
+            assert await asking == "OK"
+            await client.close()
+
+    asyncio.run(body())
+
+
 def test_what_is_lost_is_told():
     async def body():
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -336,6 +336,26 @@ def test_a_restart_while_cycles_act_changes_nothing():
     np.testing.assert_array_equal(found[1], wanted[1])
 
 
+def test_thinking_between_samples_changes_when_it_searches_and_nothing_else(monkeypatch):
+    searched, demand = [], two_at_work(400)
+    monkeypatch.setattr(
+        "tidegate.forecast.cycles.cycles.due",
+        lambda memory, tick: searched.append(tick) or search.due(memory, tick),
+    )
+    lazy, eager = cycles_over_the_engine(), cycles_over_the_engine()
+    wanted = shown(demand, lazy, roster=roster_of(2))
+    searched.clear()
+    for tick in range(400):
+        _, said = shown(demand[tick : tick + 1], eager, roster=roster_of(2), start=tick)
+        np.testing.assert_array_equal(said[0], wanted[1][tick])
+        before = len(searched)
+        eager.think()
+        assert len(searched) == before + 1, "nothing was left for the next sample"
+        eager.think()
+        assert len(searched) == before + 1, "one search a sample"
+    assert len(searched) == 400
+
+
 def test_rows_follow_their_workload_while_cycles_act():
     demand = two_at_work(400)
     one, other = Cycles(step_seconds=1), Cycles(step_seconds=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import numpy as np
@@ -11,7 +12,7 @@ from tidegate.agents.fleet.records import Ended
 from tidegate.examples.keyvalue.load import Found
 from tidegate.lab.bench.cards import namespaces
 from tidegate.lab.bench.device.memory_server import MemoryServer
-from tidegate.lab.bench.migration import handoffs, three_cards
+from tidegate.lab.bench.migration import handoffs, ill_link, three_cards
 from tidegate.model.errors import InputError
 from tidegate.model.plan import Reason, host_plan
 from tidegate.plan.difference import difference
@@ -80,6 +81,25 @@ def test_an_application_keeps_its_latency_by_its_clients_p99_of_the_last_part():
     assert rows["apps_within_latency_sla_ratio_without_fleet"].value == 0.25
     assert rows["apps_within_latency_sla_ratio_own"].value == 0.75
     assert rows["fleet_moved_applications"].value == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "stayed", "ticks"),
+    [
+        (9.0, 30.0, (1, 0)),
+        (30.0, 60.0, (3, 3)),
+        (30.1, 60.1, (4, 4)),
+        (math.inf, math.inf, (math.inf, math.inf)),
+    ],
+)
+def test_ticks_of_a_link_that_gets_ill_are_those_begun(left, stayed, ticks):
+    asked = ill_link.Asked(every_seconds=10.0, dwell_seconds=30.0)
+    made = ill_link.Shifted(
+        left_seconds=left, stayed_seconds=stayed, recovered_seconds=0.1, strayed=0, fleet_said=()
+    )
+    rows = {row.name: row for row in made.rows(asked)}
+    assert (rows["link_shift_ticks"].value, rows["link_back_after_dwell"].value) == ticks
+    assert rows["link_shift_ticks"].holds is (ticks[0] <= 3)
 
 
 def test_without_root_it_says_so_and_makes_nothing(monkeypatch):

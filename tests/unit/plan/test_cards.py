@@ -13,7 +13,7 @@ from tidegate.model.card_fleet import NOWHERE, CardFleet, Strategy
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 from tidegate.plan.cards import CardPlanner
-from tidegate.plan.cards.budgets import summed
+from tidegate.plan.cards.budgets import budgets, summed
 from tidegate.plan.cards.moves import gains, standing, weights
 from tidegate.plan.cards.pressure import lateness_of, load_of
 
@@ -142,6 +142,39 @@ def test_budgets_serve_classes_in_turn():
     assert plan.budget[0].tolist() == [3, 1]
 
 
+def test_within_a_class_nobody_is_served_whole_before_all_have_an_even_share():
+    """Served in turn, the last would hold less than it uses, look ever hungrier, and stay the last."""
+    plan = CardPlanner().plan(fleet([4], [0, 0, 0, 0], [0.5, 1.2, 1.3, 3]))
+    np.testing.assert_allclose(plan.budget[0], [0.5, 3.5 / 3, 3.5 / 3, 3.5 / 3], rtol=1e-6)
+
+
+def test_an_even_share_comes_on_top_of_floors_and_is_more_for_servers_that_press_hard():
+    floor = np.array([[2, 0, 0], [0, 0, 0]], dtype=np.float32)
+    score = np.array([0, 0, 100], dtype=np.float32)
+    plan = CardPlanner().plan(fleet([5], [0, 0, 0], [6, 6, 6], floor=floor, score=score))
+    np.testing.assert_allclose(plan.budget[0], [2.75, 0.75, 1.5], rtol=1e-6)
+
+
+def test_who_is_to_leave_is_not_starved_by_those_who_stay_until_it_has_left():
+    """One move is planned, and may wait for room; meanwhile the card is still that of all three."""
+    made = fleet([4, 4], [0, 0, 0], [2.5, 2.5, 2.5])
+    plan = CardPlanner(moves_max=1).plan(made)
+    stays = plan.card == 0
+    assert stays.sum() == 2
+    np.testing.assert_allclose(plan.budget[0], 4 / 3, rtol=1e-6)
+    np.testing.assert_allclose(budgets(made, plan.card)[0, stays], 2, rtol=1e-6)
+
+
+def test_who_is_to_leave_shrinks_to_what_it_gets_where_it_goes():
+    """It has to fit there with what it holds; holding on to more, it would wait for room for ever."""
+    made = fleet([6, 4], [0, 0, 0, 1], [3, 3, 3, 3])
+    plan = CardPlanner(moves_max=1).plan(made)
+    (moved,) = np.flatnonzero(plan.card != made.card)
+    assert budgets(made, plan.card)[0, moved] == 2
+    assert plan.budget[0, moved] == 2
+    assert plan.budget[0, 3] == 2
+
+
 def test_what_is_left_over_is_shared_out_by_need_but_for_a_tenth():
     plan = CardPlanner().plan(fleet([8], [0, 0], [3, 1]))
     np.testing.assert_allclose(plan.budget[0], [3 + 2.7, 1 + 0.9])
@@ -161,13 +194,21 @@ def test_columns_that_disagree_are_refused_by_name():
         fleet([4], [0], [1], priority=np.zeros(2, dtype=np.uint8))
 
 
-def test_the_share_that_is_late_rises_with_load_and_ends_at_all():
-    load = np.linspace(0, 50, 2_000)
+def test_requests_are_ever_later_the_fuller_a_card_is():
+    load = np.linspace(0, 10, 2_000)
     late = lateness_of(load)
-    assert (np.diff(late) >= 0).all()
+    assert (np.diff(late, 2) >= -1e-12).all()
     assert late[0] == 0
-    assert 0.97 < late[-1] < 1
-    assert lateness_of(np.array([np.inf])) == 1
+    assert lateness_of(np.array([1.0])) == pytest.approx(0.25)
+    assert lateness_of(np.array([np.inf])) == late[-1]
+
+
+def test_where_more_is_asked_for_than_all_have_no_card_is_given_up_to_spare_the_others():
+    """Forecasts are mostly too high; a card with twice as many would be full in earnest."""
+    even = fleet([0.4] * 3, [0] * 4 + [1] * 4 + [2] * 4, [0.12] * 12)
+    assert CardPlanner().plan(even).moves == ()
+    full = fleet([0.4] * 3, [0] * 9 + [1] * 2 + [2], [0.103] * 12)
+    assert sorted(np.bincount(CardPlanner().plan(full).card).tolist()) == [4, 4, 4]
 
 
 @st.composite
@@ -197,6 +238,22 @@ def test_budgets_never_add_up_to_more_than_a_card_has(made):
     held = summed(plan.budget, plan.card, len(made.cards))
     assert (held <= made.allocatable * (1 + 1e-5)).all()
     assert (plan.budget >= 0).all()
+
+
+@given(fleets())
+def test_who_lacks_has_as_much_as_anyone_of_its_class_on_its_card(made):
+    """Max-min fairness: nobody above its floor could give to one that has less of it for its weight."""
+    card = CardPlanner().plan(made).card
+    budget = budgets(made, card)
+    need = np.minimum(np.maximum(made.need, made.floor), made.ceiling)
+    floors = np.minimum(made.floor, need)
+    fit = summed(floors, card, len(made.cards)) <= made.allocatable
+    above = (budget - floors) / (1 + made.score / 100)
+    for row in range(len(made.resources)):
+        for one in np.flatnonzero((card != NOWHERE) & fit[row, card]):
+            peers = (card == card[one]) & (made.priority == made.priority[one])
+            if budget[row, one] < need[row, one] * (1 - 1e-4):
+                assert (above[row, peers] <= above[row, one] * (1 + 1e-3) + 1e-3 * need[row].max()).all()
 
 
 @given(fleets())

@@ -178,4 +178,4 @@ def test_an_interface_bounds_what_trains_say_and_stands_in_where_they_say_nothin
     said = columns.records(WALL)
     assert [one.capacity_bytes_per_second for one in said] == [1_000_000, 2_000_000, None]
     assert [one.used_bytes_per_second for one in said] == [1_000_000, 3_000_000, None]
-    assert [one.available_bytes_per_second for one in said] == [0, 0, None]
+    assert [one.headroom_bytes_per_second for one in said] == [0, 0, None]

@@ -73,7 +73,7 @@ def some_orders():
         epoch=5,
         roster_version=6,
         batch_number=9,
-        expires_nanoseconds=1_704_067_205_000_000_000,
+        ttl_nanoseconds=2_500_000_000,
         workload_id=np.array([-5, 9]),
         resource_row=np.array([0, 1], dtype=np.uint8),
         amount_from=np.array([2.0, INF], dtype=np.float32),
@@ -133,7 +133,7 @@ def test_orders_and_outcomes_survive():
 
 
 def test_orders_become_actions_on_the_server_s_own_rows():
-    actions = orders.actions_of(some_orders(), a_snapshot(a_roster()))
+    actions = orders.actions_of(some_orders(), a_snapshot(a_roster()), expires_seconds=1_704_067_205)
     assert actions.workload.tolist() == [0, 2]
     assert actions[0] == Resize(
         workload_id=-5, resource=Resource.CPU, place="server-1", amount_from=2.0, amount_to=3.0
@@ -144,7 +144,7 @@ def test_orders_become_actions_on_the_server_s_own_rows():
 def test_orders_about_somebody_who_left_are_stale():
     gone = replace(some_orders(), workload_id=np.array([-5, 77]))
     with pytest.raises(Refusal, match="workload 77") as caught:
-        orders.actions_of(gone, a_snapshot(a_roster()))
+        orders.actions_of(gone, a_snapshot(a_roster()), expires_seconds=1)
     assert caught.value.because is Because.STALE
 
 

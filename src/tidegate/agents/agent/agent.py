@@ -6,6 +6,7 @@ is dropped; once the agent is alone, it is done: the baseline then has seen what
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 NANOSECONDS: Final = 10**9
 MOVED_RATIO: Final = 0.01
 """A grant that differs by more than this from what was held when its order was decided has moved since."""
+TAKEN_MAX: Final = 64
+"""Samples of which is known when they were taken: orders on older ones have long expired."""
 MEMORY_FILE: Final = "agent.json"
 MEMORY_BYTES_MAX: Final = 4096
 
@@ -57,12 +60,16 @@ class Server(TelemetrySource, Actuator, Clock, Protocol):
 
 
 class WhenAlone:
-    """A server as the baseline's loop has it: what that wants is dropped, but while the agent is alone."""
+    """A server as the baseline's loop has it: what that wants is dropped, but while the agent is alone.
+
+    It sees the samples that the agent takes.
+    """
 
     def __init__(self, server: Server) -> None:
-        """Drop everything until ``acts`` is set."""
+        """Drop everything until ``acts`` is set; show ``sampled``."""
         self._server = server
         self.acts = False
+        self.sampled: Snapshot | None = None
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -79,8 +86,15 @@ class WhenAlone:
         return self._server.now_seconds()
 
     def read(self) -> Snapshot:
-        """Return the server as it is now."""
-        return self._server.read()
+        """Return the server as it was sampled last.
+
+        Raises:
+            RuntimeError: it never was.
+
+        """
+        if self.sampled is None:
+            raise RuntimeError("the baseline was asked before the first sample")
+        return self.sampled
 
     def submit(self, actions: Actions) -> None:
         """Do the actions if the agent is alone."""
@@ -113,14 +127,18 @@ class Agent:
         incarnation: str,
         now_nanoseconds: Callable[[], int],
         probe_address: str = "",
+        pci_bytes_per_second: float = 0.0,
+        forwards_seconds: Callable[[], float] | None = None,
         behaviour: Callable[[], Behaviour | None] = lambda: None,
         settings_given_back: int = 0,
         decides_alone: bool = True,
     ) -> None:
         """Go on from what ``folder`` remembers; ``loop_over`` makes the loop of the safe baseline.
 
-        ``behaviour`` is that of the last sample. Where it does not decide alone, the last grants stand for as
-        long as the device is silent. ``settings_given_back`` is told: what an earlier agent had left changed.
+        ``forwards_seconds`` is a clock that only runs forwards, by which orders expire; without one it is
+        that of the day. ``behaviour`` is that of the last sample. Where it does not decide alone, the last
+        grants stand for as long as the device is silent. ``settings_given_back`` is told: what an earlier
+        agent had left changed.
 
         Raises:
             TidegateError: what the folder remembers can't be read.
@@ -128,7 +146,7 @@ class Agent:
         """
         self._name, self._server, self._folder = name, server, folder
         self._step_seconds, self._incarnation, self._now = step_seconds, incarnation, now_nanoseconds
-        self._probe_address = probe_address
+        self._probe_address, self._pci_bytes_per_second = probe_address, pci_bytes_per_second
         self._behaviour, self._settings_given_back = behaviour, settings_given_back
         self._decides_alone = decides_alone
         self._baseline_acts = WhenAlone(server)
@@ -139,6 +157,9 @@ class Agent:
         self._who: ServerRoster | None = None
         self._snapshot: Snapshot | None = None
         self._number = 0
+        self._forwards = forwards_seconds or (lambda: now_nanoseconds() / NANOSECONDS)
+        self._taken: dict[int, float] = {}
+        """When the latest samples were taken, by number."""
         self._done: dict[int, ServerOutcomes] = {}
 
     @property
@@ -175,14 +196,28 @@ class Agent:
             epoch=self._memory.epoch,
             probe_address=self._probe_address,
             settings_given_back=self._settings_given_back,
+            pci_bytes_per_second=self._pci_bytes_per_second,
         )
 
     def step(self) -> Snapshot:
-        """Take a sample; where it is alone, do what the safe baseline wants."""
+        """Take a sample, and show it to the baseline."""
+        snapshot = self.sample()
+        self.think()
+        return snapshot
+
+    def think(self) -> None:
+        """Show the last sample to the safe baseline; where the agent is alone, do what that wants."""
         self._baseline_acts.acts = self._decides_alone and self.standing is Standing.ALONE
-        snapshot = self._baseline.tick().snapshot
-        self._snapshot = snapshot
+        self._baseline.tick()
+
+    def sample(self) -> Snapshot:
+        """Take a sample."""
+        taken = self._forwards()
+        snapshot = self._server.read()
+        self._snapshot = self._baseline_acts.sampled = snapshot
         self._number += 1
+        self._taken[self._number] = taken
+        self._taken.pop(self._number - TAKEN_MAX, None)
         settable = self._server.settable
         who = self._who
         if who is None or who.roster is not snapshot.roster or not np.array_equal(who.settable, settable):
@@ -223,7 +258,8 @@ class Agent:
             return before
         try:
             self._obey(orders)
-            actions = actions_of(orders, self._current())
+            expires = self._server.now_seconds() + math.ceil(self._left_seconds(orders))
+            actions = actions_of(orders, self._current(), expires_seconds=expires)
         except Refusal as refused:
             return ServerOutcomes(number=orders.number, outcome=nothing_confirmed(), refused=str(refused))
         moved = self._moved(orders)
@@ -246,8 +282,8 @@ class Agent:
                 field="orders.epoch",
                 limit=self._memory.epoch,
             )
-        if self._now() > orders.expires_nanoseconds:
-            raise Refusal(Because.TOO_LATE, "the orders have expired", field="orders.expires_nanoseconds")
+        if self._left_seconds(orders) < 0:
+            raise Refusal(Because.TOO_LATE, "the orders have expired", field="orders.ttl_nanoseconds")
         if orders.roster_version != self.who.version:
             raise Refusal(
                 Because.STALE,
@@ -258,6 +294,13 @@ class Agent:
         if orders.epoch > self._memory.epoch:
             self._remember(Memory(epoch=orders.epoch))
             self._done = {}
+
+    def _left_seconds(self, orders: ServerOrders) -> float:
+        """Return how long orders may still be done; below 0 where they are late, or on a batch long past."""
+        taken = self._taken.get(orders.batch_number)
+        if taken is None:
+            return -math.inf
+        return taken + orders.ttl_nanoseconds / NANOSECONDS - self._forwards()
 
     def _remember(self, memory: Memory) -> None:
         try:

@@ -30,10 +30,15 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS_MAX: Final = 30.0
+BASELINE_AFTER_SECONDS: Final = 0.05
+"""How long after a sample the baseline sees it: orders that it leads to have come by then."""
 WAITING_MAX: Final = 16
 """Messages that wait to be sent; beyond, the oldest sample goes."""
 GOODBYE_SECONDS: Final = 1.0
 """How long an agent that ends waits until its goodbye was heard."""
+READS_FAILED_MAX: Final = 60
+"""Steps in a row without a sample, after which it ends and whoever started it starts it again; as long as a
+device waits at a second's step before it counts the server as lost."""
 STEP_MESSAGES_MAX: Final = 2
 """Of one step: a roster and a sample."""
 
@@ -63,12 +68,16 @@ class Connection:
         self._given_back, self._leaves = given_back, asyncio.Event()
         self._waiting: asyncio.Queue[_Request] | None = None
         self._sent: ServerRoster | None = None
+        self._reads_failed = 0
+        """In a row."""
 
     async def run(self, *, step_seconds: float, ticks: int | None = None) -> None:
         """Sample each step, so many times or for ever, and keep a line to the device meanwhile.
 
+        A server that can't be read is read again at the next step; the device sees that no sample comes.
+
         Raises:
-            TidegateError: the server can't be read.
+            TidegateError: the server can't be read at first, or `READS_FAILED_MAX` times in a row.
 
         """
         self._agent.step()
@@ -82,7 +91,10 @@ class Connection:
                 due += step_seconds
                 due = max(due, loop.time())  # where the machine slept, no step is made up for
                 await asyncio.sleep(due - loop.time())
-                self._say(self._agent.step())
+                if self._sample():
+                    # The device decides by the sample; the baseline is there in case it doesn't.
+                    await asyncio.sleep(min(BASELINE_AFTER_SECONDS, step_seconds / 4))
+                    self._agent.think()
         finally:
             try:
                 await self._leave(keeping)
@@ -99,6 +111,23 @@ class Connection:
         if waiting is not None and not waiting.full():
             waiting.put_nowait(_Request(goodbye=telemetry_pb2.Goodbye(settings_given_back=settings)))
             await asyncio.wait({keeping}, timeout=GOODBYE_SECONDS)
+
+    def _sample(self) -> bool:
+        """Take a sample and queue it; False where that fails, which is told, and made up for by the next."""
+        try:
+            snapshot = self._agent.sample()
+        except TidegateError as error:
+            self._reads_failed += 1
+            if self._reads_failed >= READS_FAILED_MAX:
+                raise
+            if self._reads_failed == 1:
+                self._told(f"this server can't be read, and is tried again each step: {error}")
+            return False
+        if self._reads_failed:
+            self._told(f"this server is read again, after {self._reads_failed} steps without")
+        self._reads_failed = 0
+        self._say(snapshot)
+        return True
 
     def _say(self, snapshot: Snapshot) -> None:
         """Queue a sample, after the roster where that is new."""
@@ -183,10 +212,11 @@ class Connection:
         yield _Request(hello=greeting_message(self._agent.greeting()))
         while True:
             try:
-                request = await asyncio.wait_for(waiting.get(), HEARTBEAT_SECONDS)
+                async with asyncio.timeout(HEARTBEAT_SECONDS):  # `wait_for` makes a task of each
+                    message = await waiting.get()
             except TimeoutError:
                 now = self._clock.now_seconds() * 10**9
-                request = _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))
-            yield request
-            if request.HasField("goodbye"):
+                message = _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))
+            yield message
+            if message.HasField("goodbye"):
                 return

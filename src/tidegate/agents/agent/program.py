@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tidegate.agents.agent.agent import Agent
 from tidegate.agents.agent.connection import Connection
 from tidegate.agents.servers.loop import baseline_loop
+from tidegate.app.servers import LOCAL, opened_server
+from tidegate.drivers.interfaces.pci import pci_bytes_per_second
 from tidegate.drivers.local.clock import SystemClock
-from tidegate.drivers.local.server import VIOLATION_RATE, LocalServer
+from tidegate.drivers.local.server import VIOLATION_RATE
 from tidegate.drivers.probes.responder import Responder
+from tidegate.model.behaviour import Behaviour
 from tidegate.wire.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LEDGER_FILE: Final = "limits.ledger"
-"""Beside what the agent remembers: what limits were before it changed them."""
+    from tidegate.drivers.libvirt.server import LibvirtServer
+    from tidegate.drivers.local.server import LocalServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class AgentOptions:
     """Where the card's device listens."""
     folder: Path
     """Where it remembers."""
+    driver: str = LOCAL
+    """What reads and resizes the server's workloads: its cgroups, or libvirt."""
     step_seconds: int = 1
     chosen: tuple[str, ...] = ()
     """Which workloads there are, by pattern; the usual ones without any."""
@@ -48,6 +53,8 @@ class AgentOptions:
     """Where the owner's settings are noted before they are changed; beside what it remembers by default."""
     decides_alone: bool = True
     """Whether the safe baseline decides when the device is gone."""
+    card_pci: str = ""
+    """The PCI address of the card, whose link says what goes through; empty: it is none."""
 
 
 async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks: int | None = None) -> int:
@@ -74,12 +81,15 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
 async def _joined(
     options: AgentOptions, clock: SystemClock, probe: str, *, told: Callable[[str], None], ticks: int | None
 ) -> None:
-    with LocalServer(
+    with opened_server(
+        options.driver,
+        name=options.name,
+        folder=options.folder,
         step_seconds=options.step_seconds,
         chosen=options.chosen,
         act=options.act,
         violation_rate=options.violation_rate,
-        ledger_path=options.folder / LEDGER_FILE if options.ledger is None else options.ledger,
+        ledger_path=options.ledger,
     ) as server:
         agent = Agent(
             name=options.name,
@@ -89,10 +99,12 @@ async def _joined(
             step_seconds=options.step_seconds,
             incarnation=f"{os.getpid()}-{clock.now_nanoseconds()}",
             now_nanoseconds=clock.now_nanoseconds,
+            forwards_seconds=clock.forwards_seconds,
             probe_address=probe,
-            behaviour=lambda: server.behaviour,
-            settings_given_back=server.given_back,
+            behaviour=lambda: _behaviour(server),
+            settings_given_back=len(server.released.restored),
             decides_alone=options.decides_alone,
+            pci_bytes_per_second=pci_bytes_per_second(options.card_pci) if options.card_pci else 0.0,
         )
         connection = Connection(
             agent,
@@ -100,6 +112,12 @@ async def _joined(
             clock=clock,
             certificates=options.certificates,
             told=told,
-            given_back=server.end,
+            given_back=lambda: len(server.close().restored),
         )
         await connection.run(step_seconds=options.step_seconds, ticks=ticks)
+
+
+def _behaviour(server: LocalServer | LibvirtServer) -> Behaviour | None:
+    """Return how a server's workloads behaved; None where its driver tells it otherwise."""
+    found = server.behaviour
+    return found if isinstance(found, Behaviour) else None

@@ -115,6 +115,7 @@ class Lifecycle:
             amounts=amounts,
             safe=amounts,
             owner=owner if start_as is ApplicationState.STANDBY else "",
+            budget_told_nanoseconds=card.now(),
         )
         card.require_room(new)
         return new
@@ -231,11 +232,13 @@ class Lifecycle:
         *,
         etag: str = "",
         validate_only: bool = False,
+        tells_budget: bool = False,
         request: Request | None = None,
     ) -> Application:
         """Change what is wanted of an application, but for its amounts.
 
-        ``change`` returns the new spec; the old one's amounts are what it holds now.
+        ``change`` returns the new spec; the old one's amounts are what it holds now. Where it only
+        ``tells_budget`` again, its etag stays.
 
         Raises:
             InputError: what it holds lies outside its new floor or ceiling.
@@ -252,8 +255,14 @@ class Lifecycle:
                 card.require_fresh(now, etag)
                 card.require_settled(now)
                 new = replace(now, spec=change(replace(now.spec, amounts=now.amounts)))
+                if tells_budget:
+                    new = replace(new, budget_told_nanoseconds=card.now())
                 card.require_room(new)
                 if validate_only:
+                    return new
+                if tells_budget and replace(new.spec, amounts=now.spec.amounts) == now.spec:
+                    new = replace(new, spec=now.spec)
+                    card.write(new, *card.answer(request, new))
                     return new
                 settings, new = card.renewed(new)
                 card.write(settings, new, *card.answer(request, new))

@@ -65,6 +65,8 @@ class Moving:
     peer: Callable[[str, str], Peer]
     """Makes the other card of a name and an address."""
     handouts: Handouts = field(default_factory=Handouts)
+    carried: Callable[[str, str, int], None] = lambda _card, _application, _sent: None
+    """Told the bytes of each piece of a state that goes to another card."""
     _tries: dict[str, _Tries] = field(default_factory=dict)
 
     def recover(self) -> None:
@@ -144,9 +146,14 @@ class Moving:
                 if card.now() < settled:
                     self._tries_of(one).due_nanoseconds = settled
                     return
-                trouble = peer.standing(one.application, epoch=one.epoch)
+                standby = peer.standing(one.application, epoch=one.epoch)
+                now = card.now()
+                trouble = standby.trouble_after((now - one.prepared_nanoseconds) / SECOND, one.target)
                 if trouble:
                     self._ended_here(one, MigrationPhase.FAILED, trouble)
+                    return
+                if not standby.listens:  # who let go now would leave its clients with nobody
+                    self._tries_of(one).due_nanoseconds = now + RETRY_FIRST_NANOSECONDS
                     return
         except Refusal as refusal:
             if refusal.because in UNKNOWN and self._tries_of(one).count + 1 < PREPARE_TRIES_MAX:
@@ -229,7 +236,7 @@ class Moving:
         return self.handouts.keep(one.id, lambda: runtime.export_state(one.application, one.addresses))
 
     def _send(self, one: Migration, handout: Handout | None) -> None:
-        state = () if handout is None else handout.chunks(lambda moved: self._moved(one.id, moved))
+        state = () if handout is None else handout.chunks(self._counting(one))
         try:
             self._peer(one).activate(
                 one.application,
@@ -350,6 +357,18 @@ class Moving:
             one = replace(self.card.migration(identifier), **changes)  # type: ignore[arg-type] # its own fields
             self.card.write(one)
             return one
+
+    def _counting(self, one: Migration) -> Callable[[int], None]:
+        """Return what is told how much went over so far, each time anew."""
+        before = 0
+
+        def moved(total: int) -> None:
+            nonlocal before
+            self.carried(one.target, one.application, total - before)
+            before = total
+            self._moved(one.id, total)
+
+        return moved
 
     def _moved(self, identifier: str, moved: int) -> None:
         """Note how much went over, for those who watch; it is not worth a write."""

@@ -35,6 +35,8 @@ class Links:
     """Where other cards answer probes, by name."""
     namespace: str | None = None
     """The network namespace that links begin in."""
+    capacity: Mapping[str, float] = field(default_factory=dict)
+    """What links carry, bytes per second by the name at the other end, where that can't be measured."""
     host: str = ""
     """By which name others reach it, where it answers on every address."""
 

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tidegate.model.application import ApplicationSpec
+
+LISTEN_SECONDS_MAX: Final = 120.0
+"""How long a standby may take to load its program: half a second of CPU takes a minute at a hundredth of a
+core. It costs nobody anything, as the application serves where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """How an application is that waits on another card for its state."""
+
+    trouble: str = ""
+    """What keeps it from ever taking one in; empty where nothing does."""
+    listens: bool = True
+    """Whether it would take one in now: a program that is still being loaded would not."""
+
+    def trouble_after(self, seconds: float, card: str) -> str:
+        """Return why it is to be given up after so long on a card of that name; empty where it is not."""
+        if self.trouble or self.listens or seconds <= LISTEN_SECONDS_MAX:
+            return self.trouble
+        return (
+            f"its standby on card {card} does not listen on its control socket after {LISTEN_SECONDS_MAX:g} "
+            "s; its log there says why"
+        )
 
 
 class Peer(Protocol):
@@ -21,8 +45,8 @@ class Peer(Protocol):
         """Have it take an application in on standby for a move; return where it will serve."""
         ...
 
-    def standing(self, name: str, *, epoch: int) -> str:
-        """Say what keeps its standby from taking a state in; empty where nothing does."""
+    def standing(self, name: str, *, epoch: int) -> Standby:
+        """Say how its standby is."""
         ...
 
     def activate(
@@ -36,4 +60,4 @@ class Peer(Protocol):
         ...
 
 
-__all__ = ["Peer"]
+__all__ = ["Peer", "Standby"]

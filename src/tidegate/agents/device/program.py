@@ -23,9 +23,11 @@ from tidegate.agents.device.services.cards import Cards
 from tidegate.agents.device.services.device import THREADS, Device
 from tidegate.agents.device.services.migrations import Migrations
 from tidegate.agents.device.services.profiles import Profiles
+from tidegate.app.state import DECISIONS
 from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.retention import Retention
 from tidegate.journal.sql.writer import opened
+from tidegate.model.links import Consumer
 from tidegate.wire.card.v1.adjustment_pb2_grpc import add_AdjustmentServiceServicer_to_server
 from tidegate.wire.card.v1.application_pb2_grpc import add_ApplicationServiceServicer_to_server
 from tidegate.wire.card.v1.card_pb2_grpc import add_CardServiceServicer_to_server
@@ -49,8 +51,6 @@ SAMPLE_SECONDS_MIN: Final = 0.02
 SAMPLE_SECONDS_MAX: Final = 1.0
 END_SECONDS: Final = 5.0
 """How long a device that is to end waits for what it has begun."""
-JOURNAL: Final = "decisions.db"
-"""What the fast loop decided and why, beside the store."""
 RETENTION: Final = Retention(samples_seconds=3600, bytes_max=512 * 1024**2)
 """A card's disk is small: an hour of samples, a week of what changed, half a gibibyte in all."""
 HANDOUTS: Final = "handouts"
@@ -117,6 +117,11 @@ async def device(configuration: Configuration, outside: Outside) -> AsyncIterato
         threads=ThreadPoolExecutor(THREADS, thread_name_prefix="device"),
         architecture=configuration.architecture,
         core_worth=configuration.core_worth,
+        forwards=outside.forwards,
+        link_capacity=configuration.links.capacity,
+    )
+    working.moving.carried = lambda target, application, sent: working.ledger.count(
+        target, Consumer.MOVE, application, sent=sent
     )
     tasks: list[asyncio.Task[None]] = []
     try:
@@ -185,7 +190,7 @@ def _deciding(configuration: Configuration, working: Device) -> Iterator[Decidin
     if not sizes.journalled:
         yield Deciding(device=working, sizes=sizes)
         return
-    where = location(str(configuration.state / JOURNAL))
+    where = location(str(configuration.state / DECISIONS))
     with opened(where, sizes.identity(configuration.name), RETENTION) as journal:
         deciding = Deciding(device=working, sizes=sizes, journal=journal)
         deciding.go_on(where)

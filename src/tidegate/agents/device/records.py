@@ -92,6 +92,8 @@ class Application:
     """The migration that takes it away, while there is one."""
     changed_nanoseconds: int = 0
     revision: int = 0
+    budget_told_nanoseconds: int = 0
+    """When the fleet manager last said its budget, changed or not."""
 
     @property
     def state(self) -> ApplicationState:

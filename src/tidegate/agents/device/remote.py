@@ -7,11 +7,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from tidegate.agents.device.peers import Standby
 from tidegate.model.application import ApplicationState
 from tidegate.model.errors import InputError
 from tidegate.model.refusals import Because, Refusal
 from tidegate.wire import applications as codec
-from tidegate.wire.card.v1 import application_pb2, application_pb2_grpc, migration_pb2, migration_pb2_grpc
+from tidegate.wire.applications import LISTENING
+from tidegate.wire.card.v1 import (
+    amounts_pb2,
+    application_pb2,
+    application_pb2_grpc,
+    migration_pb2,
+    migration_pb2_grpc,
+)
 from tidegate.wire.dialing import dialled
 from tidegate.wire.identities import Identity, Role
 from tidegate.wire.limits import TRANSFER_SECONDS
@@ -67,8 +75,8 @@ class RemoteCard:
 
         return self._asked(ask, PREPARE_SECONDS)
 
-    def standing(self, name: str, *, epoch: int) -> str:
-        """Say what keeps its standby from taking a state in; empty where nothing does.
+    def standing(self, name: str, *, epoch: int) -> Standby:
+        """Say how its standby is.
 
         Raises:
             Refusal: nobody knows, or there is none.
@@ -83,10 +91,13 @@ class RemoteCard:
         status = self._asked(ask, PREPARE_SECONDS).status
         state = codec.state_record(status.state)
         if state is not ApplicationState.STANDBY or status.epoch != epoch:
-            return f"card {self.target} has it {state.name.lower()} with epoch {status.epoch}, not on standby"
+            return Standby(
+                f"card {self.target} has it {state.name.lower()} with epoch {status.epoch}, not on standby"
+            )
         if status.restarts or not status.processes:
-            return f"its standby on card {self.target} does not stay up; its log there says why"
-        return ""
+            return Standby(f"its standby on card {self.target} does not stay up; its log there says why")
+        said = {one.type: one.truth for one in status.conditions}
+        return Standby(listens=said.get(LISTENING) != amounts_pb2.TRUTH_FALSE)
 
     def activate(
         self, name: str, *, epoch: int, state: Iterable[bytes], state_bytes: int, afresh: bool

@@ -45,9 +45,12 @@ class Sizing:
         etag: str = "",
         state_version: int = 0,
         validate_only: bool = False,
+        reason: str = "",
         request: Request | None = None,
     ) -> Adjustment:
         """Set amounts and say what came of it, read back; several are all set, or none.
+
+        ``reason`` is why, for the record, where nothing else is to be said of it.
 
         Raises:
             Refusal: nothing was changed, and why.
@@ -62,7 +65,8 @@ class Sizing:
                 now = card.application(name)
                 card.require_fresh(now, etag)
                 self._require_version(state_version)
-                accepted, why = self._accepted(now, wanted)
+                accepted, raised = self._accepted(now, wanted)
+                why = raised or reason
                 asked = Adjustment(
                     id=card.new_id(),
                     application=name,

@@ -12,37 +12,38 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.fleet.asking import said_no
-from tidegate.agents.fleet.columns import budget_of, columns, has_room
+from tidegate.agents.fleet.columns import columns, has_room
+from tidegate.agents.fleet.departed import freed
+from tidegate.agents.fleet.limiting import Limiting
+from tidegate.agents.fleet.looking import sights
 from tidegate.agents.fleet.patience import Patience
-from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed
+from tidegate.agents.fleet.records import Event, FleetTick, Moving, Placed, begun_move
 from tidegate.agents.fleet.settling import arrived, settled, twice
 from tidegate.model.application import ApplicationState
-from tidegate.model.card_fleet import NOWHERE
-from tidegate.model.errors import TidegateError
+from tidegate.model.autonomy import Autonomy, Level
+from tidegate.model.card_fleet import NOWHERE, Move
+from tidegate.model.errors import InputError
+from tidegate.model.plan import Reason
 from tidegate.model.refusals import Because, Refusal, refusal
 from tidegate.plan.cards import CardPlanner
+from tidegate.plan.cards.wishes import planned
+from tidegate.plan.consent import Consent
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tidegate.agents.fleet.asking import AskedCard
     from tidegate.agents.fleet.records import CardSeen
     from tidegate.agents.fleet.store import Store
-    from tidegate.model.application import Amounts, ApplicationSpec
-    from tidegate.model.card_fleet import CardFleet, CardPlan, Move
+    from tidegate.model.application import ApplicationSpec
+    from tidegate.model.card_fleet import CardFleet, CardPlan
 
 MOVES_AT_ONCE: Final = 2
 """Of one card, in or out: moves share its cores and its link with what it serves."""
-LOOK_SECONDS: Final = 3.0
-"""What is not answered by then is silence."""
 DYING_SECONDS: Final = 30.0
 """A card that is not well for so long is left; until then it takes nothing new: much passes by itself."""
 HELD_BACK_SECONDS: Final = 60.0
 """An application that could not be moved is left alone for so long."""
-BUDGET_CHANGE_RATIO: Final = 0.05
-"""A budget that changes by less is not sent again."""
-BUDGET_CHANGE_MIN: Final = 0.001
-"""In base units: cores are told in thousandths."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +55,14 @@ class Cell:
     store: Store
     now_seconds: Callable[[], float]
     planner: CardPlanner = field(default_factory=CardPlanner)
+    fenced: frozenset[str] = frozenset()
+    """Cards that left and surely run nothing, as a person says."""
+    consent: Consent = field(default_factory=lambda: Consent(lambda: Autonomy(default=Level.AUTO)))
+    """Whom people let it move; who is on no card is placed whatever they say, since they asked for that."""
+    last: FleetTick | None = None
+    """The latest turn; None before the first."""
+    _wished: frozenset[tuple[str, str]] = frozenset()
+    """Moves that were told of as held back: an application, and where it would go."""
     _seen: dict[str, CardSeen] = field(default_factory=dict)
     """The last sight of each card."""
     _heard: frozenset[str] = frozenset()
@@ -62,9 +71,21 @@ class Cell:
     """Since when a card has said so."""
     _held_back: dict[str, float] = field(default_factory=dict)
     _patience: Patience = field(default_factory=Patience)
+    _limiting: Limiting = field(init=False)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Whoever changes placement in several steps does so alone."""
     _events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Send budgets to the same cards.
+
+        Raises:
+            InputError: a card is fenced that is asked, too.
+
+        """
+        self._limiting = Limiting(cards=self.cards)
+        for name in sorted(self.fenced & self.cards.keys()):
+            raise InputError(f"card '{name}' is fenced and asked at once; leave out --card or --fenced")
 
     async def tick(self) -> FleetTick:
         """Turn once.
@@ -85,23 +106,43 @@ class Cell:
         await self._settle(heard, looked_seconds=looked)
         placed, moving = self.store.placed(), self.store.moving()
         known = tuple(self._seen[name] for name in self.cards if name in self._seen)
-        plan = None
+        plan, fleet, wished, why = None, None, tuple[Move, ...](), dict[str, str]()
         if known:
             fleet = self._columns(placed, moving)
-            plan = self.planner.plan(fleet)
+            held, reasons = self.consent.asked(fleet.applications)
+            wishes = planned(self.planner, fleet, held)
+            unplaced = self._patience.told(wishes.plan.unplaced)
+            plan, wished = replace(wishes.plan, unplaced=unplaced), wishes.wished
+            rows = zip(fleet.applications, held.tolist(), reasons.tolist(), strict=True)
+            why = {name: Reason(code).sentence for name, is_held, code in rows if is_held}
+            self._tell_wished(wished, why)
             await self._admit(plan, fleet, placed)
             await self._start(plan, placed, moving)
-            await self._limit(plan, fleet, placed, moving)
+            sending = self._limiting.due(
+                plan,
+                fleet,
+                placed=placed,
+                moving=self.store.moving().keys(),
+                held=why.keys(),
+                heard=[self._seen[card] for card in self._heard],
+                now_seconds=looked,
+            )
+            for name, sentence in await self._limiting.send(sending, looked):
+                self._tell(name, sentence)
         self.store.write(events=self._events)
-        return FleetTick(
+        self.last = FleetTick(
             time_seconds=self.now_seconds(),
             cards=known,
             silent=silent,
             placed=self.store.placed(),
             moving=self.store.moving(),
             plan=plan,
+            wished=wished,
             events=tuple(self._events),
+            fleet=fleet,
+            held=why,
         )
+        return self.last
 
     def _columns(self, placed: Mapping[str, Placed], moving: Mapping[str, Moving], *new: Placed) -> CardFleet:
         """Return the fleet as it was seen last, and who would be new."""
@@ -160,14 +201,22 @@ class Cell:
         self.store.write(placed=[new])
         return new
 
-    async def remove(self, name: str) -> None:
+    def has_removed(self, name: str, request_id: str) -> bool:
+        """Return whether a request was answered before: its application is gone."""
+        return bool(request_id) and self.store.removed(request_id) == name
+
+    async def remove(self, name: str, request_id: str = "") -> None:
         """Have an application stopped and forgotten, by its card and by the fleet.
+
+        Asked again with the same ``request_id``, as after an answer that was lost, it is done already.
 
         Raises:
             Refusal: there is none, it is being moved, or its card does not answer.
 
         """
         async with self._alone:
+            if self.has_removed(name, request_id):
+                return
             placed = self.store.placed().get(name)
             if placed is None:
                 raise refusal(Because.NOT_FOUND, f"the fleet has no application '{name}'")
@@ -181,7 +230,7 @@ class Cell:
                 )
             if card:
                 await self.cards[card].delete(name)
-            self.store.write(forgotten=[name])
+            self.store.write(forgotten=[name], removals={request_id: name} if request_id else {})
             self._patience.forget(name)
 
     def _plannable(self, placed: Mapping[str, Placed]) -> tuple[Placed, ...]:
@@ -193,30 +242,21 @@ class Cell:
 
     async def _look(self) -> dict[str, str]:
         """Ask every card how it is, all at once; return who did not answer, and why."""
-        names = list(self.cards)
-        answers = await asyncio.gather(
-            *(asyncio.wait_for(self.cards[name].look(), LOOK_SECONDS) for name in names),
-            return_exceptions=True,
-        )
-        silent: dict[str, str] = {}
+        seen, silent = await sights(self.cards)
         now = self.now_seconds()
-        for name, answer in zip(names, answers, strict=True):
-            if isinstance(answer, TimeoutError):
-                silent[name] = f"no answer within {LOOK_SECONDS:g} s"
-            elif isinstance(answer, TidegateError | asyncio.CancelledError):
-                silent[name] = str(answer) or "the call was cut off"
-            elif isinstance(answer, BaseException):
-                raise answer
-            else:
-                self._seen[name] = answer
-                if not answer.degraded:
-                    self._unwell.pop(name, None)
-                elif self._unwell.setdefault(name, now) == now:
-                    self._tell(name, f"is not well and takes nothing new: {answer.degraded}")
+        for name, card in seen.items():
+            self._seen[name] = card
+            if not card.degraded:
+                self._unwell.pop(name, None)
+            elif self._unwell.setdefault(name, now) == now:
+                self._tell(name, f"is not well and takes nothing new: {card.degraded}")
         return silent
 
     async def _settle(self, heard: Sequence[CardSeen], *, looked_seconds: float) -> None:
         """Hear how moves ended, then compare what was found with what was written down."""
+        gone = freed(self.store.placed(), self.store.moving(), self.fenced, looked_seconds)
+        self._events += gone.events
+        self.store.write(placed=gone.placed, forgotten=gone.forgotten, ended=gone.ended)
         await asyncio.gather(*(self._hear(one) for one in self.store.moving().values()))
         now = self.now_seconds()
         found = settled(
@@ -268,7 +308,7 @@ class Cell:
     def _failed(self, moving: Moving, why: str) -> None:
         now = self.now_seconds()
         self._held_back[moving.application] = now + HELD_BACK_SECONDS
-        self._patience.refused(moving.application, moving.card_to, now)
+        self._patience.refused(moving.application, moving.card_to, now, why)
         told = f"could not be moved from {moving.card_from} to {moving.card_to}: {why}"
         self._events.append(Event(time_seconds=now, about=moving.application, sentence=told))
         self.store.write(ended=[moving.application])
@@ -303,7 +343,7 @@ class Cell:
             if refused.field == "epoch" and refused.limit is not None:
                 epoch = max(epoch, int(refused.limit))  # one of that name was there before
             else:
-                self._patience.refused(one.name, card, now)
+                self._patience.refused(one.name, card, now, str(refused))
             self.store.write(placed=[replace(one, asked="", epoch=epoch, epoch_asked=epoch)])
         else:
             self._tell(one.name, f"taken in by {card}")
@@ -335,60 +375,21 @@ class Cell:
             if not has_room(self._seen[move.card_to], self._seen[move.card_from], move.application):
                 continue  # the budgets of this plan make it; asked now, it would be refused and held back
             busy += [move.card_from, move.card_to]
-            begun.append(self._begun(move, one))
+            self._tell(move.application, f"moves from {move.card_from} to {move.card_to}: {move.reason}")
+            begun.append(begun_move(move, epoch=one.epoch_asked + 1, now_seconds=self.now_seconds()))
         asked = [replace(placed[one.application], epoch_asked=one.epoch) for one in begun]
         self.store.write(placed=asked, moving=begun)
         await asyncio.gather(*(self._hear(one) for one in begun))
 
-    def _begun(self, move: Move, one: Placed) -> Moving:
-        self._tell(move.application, f"moves from {move.card_from} to {move.card_to}: {move.reason}")
-        return Moving(
-            application=move.application,
-            card_from=move.card_from,
-            card_to=move.card_to,
-            epoch=one.epoch_asked + 1,
-            strategy=move.strategy,
-            reason=move.reason,
-            began_seconds=self.now_seconds(),
-        )
-
-    async def _limit(
-        self,
-        plan: CardPlan,
-        fleet: CardFleet,
-        placed: Mapping[str, Placed],
-        moving: Mapping[str, Moving],
-    ) -> None:
-        """Send budgets that are not what cards tell of; to who moves, once it is there."""
-        told = {
-            (card, one.name): one.spec.budget for card in self._heard for one in self._seen[card].applications
-        }
-        sending: list[Awaitable[None]] = []
-        for row, name in enumerate(fleet.applications):
-            at = int(fleet.card[row])
-            if at == NOWHERE or plan.card[row] != at or name in moving:
-                continue
-            budget, before = (
-                budget_of(plan.budget[:, row], placed[name].spec),
-                told.get((fleet.cards[at], name)),
-            )
-            if before is not None and _differs(budget, before):
-                sending.append(self._send(name, fleet.cards[at], budget))
-        await asyncio.gather(*sending)
-
-    async def _send(self, name: str, card: str, budget: Amounts) -> None:
-        try:
-            await self.cards[card].limit(name, budget)
-        except Refusal as refused:
-            self._tell(name, f"{card} did not take its budget: {refused}")
+    def _tell_wished(self, wished: Sequence[Move], held: Mapping[str, str]) -> None:
+        """Tell once of each move that is wished and not done."""
+        now = frozenset((move.application, move.card_to) for move in wished)
+        for move in wished:
+            if (move.application, move.card_to) not in self._wished:
+                why = f"{held[move.application]}; {move.reason}"
+                told = f"would move from {move.card_from} to {move.card_to}, not done: {why}"
+                self._tell(move.application, told)
+        self._wished = now
 
     def _tell(self, about: str, sentence: str) -> None:
         self._events.append(Event(time_seconds=self.now_seconds(), about=about, sentence=sentence))
-
-
-def _differs(budget: Amounts, before: Amounts) -> bool:
-    then, now = before.known(), budget.known()
-    return then.keys() != now.keys() or any(
-        abs(amount - then[name]) > max(BUDGET_CHANGE_RATIO * then[name], BUDGET_CHANGE_MIN)
-        for name, amount in now.items()
-    )

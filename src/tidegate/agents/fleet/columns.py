@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.agents.fleet.lateness import lateness
+from tidegate.agents.fleet.linking import between, ways
 from tidegate.model.application import Amounts
 from tidegate.model.card_fleet import NOWHERE, CardFleet
 from tidegate.model.resources import Resource
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Link, Placed
+    from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Placed
     from tidegate.model.application import ApplicationSpec
 
 RESOURCES: Final = (Resource.CPU, Resource.MEMORY, Resource.GPU, Resource.NETWORK, Resource.STORAGE)
@@ -32,12 +34,6 @@ USED_MARGIN: Final = 1.2
 """Where a card forecasts nothing yet, what is used and a fifth more, as operators' rules have it."""
 IDLE_RATIO: Final = 0.1
 """Least part of what it asked for at first that is needed: who idles must be able to begin again."""
-LATENCY_USUAL_SECONDS: Final = 0.25
-"""What the way to a card is held against where no latency was agreed: a request in a quarter of a second."""
-RETRANSMIT_SECONDS: Final = 0.2
-"""What a lost packet costs: Linux waits at least so long before it sends again (TCP_RTO_MIN)."""
-BETWEEN_BYTES_PER_SECOND: Final = 100e6
-"""What the way between two cards carries where nobody measured it: most of a gigabit."""
 
 
 def columns(
@@ -88,13 +84,12 @@ def columns(
         ceiling=_rows([spec.ceiling for spec in specs], math.inf),
         priority=np.array([spec.sla.priority for spec in specs], dtype=np.uint8),
         score=np.array([scores.get(spec.server, 0.0) for spec in specs], dtype=np.float32),
-        lateness=np.array([[late(spec, card) for card in cards] for spec in specs], dtype=np.float32).reshape(
-            len(specs), len(cards)
-        ),
+        lateness=lateness(specs, cards),
         state_bytes=np.array([spec.state_bytes for spec in specs], dtype=np.float64),
         hands_off=np.array([spec.hands_off for spec in specs], dtype=np.bool_),
         settled_seconds=np.array([_settled(one, held_back, now_seconds) for one in placed], dtype=np.float64),
-        between_bytes_per_second=_between(cards),
+        between_bytes_per_second=between(cards),
+        ways=ways(cards, placed, need),
         refused=np.array(
             [[(one.name, card.name) in refused for card in cards] for one in placed], dtype=np.bool_
         ).reshape(len(placed), len(cards))
@@ -145,21 +140,6 @@ def has_room(target: CardSeen, source: CardSeen, application: str) -> bool:
     )
 
 
-def late(spec: ApplicationSpec, card: CardSeen) -> float:
-    """Return the share of the latency agreed on that the way from its server to a card takes, 0-1."""
-    link = card.links.get(spec.server)
-    if not spec.server or link is None:
-        return 0.0
-    agreed = spec.sla.latency_p99_max_seconds or LATENCY_USUAL_SECONDS
-    return min(1.0, way_seconds(link) / agreed)
-
-
-def way_seconds(link: Link) -> float:
-    """Return what a request pays for a link: the round trip, and what lost packets make it wait."""
-    answered = max(1 - link.loss_ratio, 0.01)  # loss is there and back together, as a request's is
-    return link.latency_seconds + (1 - answered) * RETRANSMIT_SECONDS / answered
-
-
 def amounts_of(known: Mapping[str, float]) -> Amounts:
     """Return amounts by name as a record; those that are counted are rounded."""
     counted = {name: amount if name in _RATIOS else round(amount) for name, amount in known.items()}
@@ -201,13 +181,3 @@ def _settled(one: Placed, held_back: Mapping[str, float], now_seconds: float) ->
     if held_back.get(one.name, 0.0) > now_seconds:
         return -math.inf
     return now_seconds - one.since_seconds
-
-
-def _between(cards: Sequence[CardSeen]) -> NDArray[np.float64]:
-    found = np.full((len(cards), len(cards)), BETWEEN_BYTES_PER_SECOND)
-    for row, card in enumerate(cards):
-        for column, other in enumerate(cards):
-            link = card.links.get(other.name)
-            if link is not None and link.bytes_per_second:
-                found[row, column] = link.bytes_per_second
-    return found

@@ -62,6 +62,11 @@ class WireCard:
         self._line: Line | None = None
         self._dialled_seconds = 0
 
+    @property
+    def address(self) -> str:
+        """Where its device listens."""
+        return self._address
+
     async def line(self) -> Line:
         """Return a line to the device, for calls that are handed on as they came."""
         return await self._dial()
@@ -217,12 +222,22 @@ def _wrong(card: card_pb2.Card) -> str:
 
 
 def _link(link: card_pb2.LinkStatus) -> Link:
-    carries = link.capacity_bytes_per_second if link.HasField("capacity_bytes_per_second") else None
+    probed = bool(link.measured_nanoseconds)
     return Link(
-        latency_seconds=link.latency_nanoseconds / NANOSECONDS,
-        loss_ratio=min(max(link.loss_ratio, 0.0), 1.0),
-        bytes_per_second=carries,
+        latency_seconds=link.latency_nanoseconds / NANOSECONDS if probed else 0.0,
+        loss_ratio=min(max(link.loss_ratio, 0.0), 1.0) if probed else 0.0,
+        bytes_per_second=_said(link, "capacity_bytes_per_second"),
+        left_bytes_per_second=_said(link, "headroom_bytes_per_second"),
+        far_memory={
+            use.about: max(use.received_bytes_per_second, use.sent_bytes_per_second)
+            for use in link.uses
+            if use.consumer == card_pb2.LINK_CONSUMER_FAR_MEMORY
+        },
     )
+
+
+def _said(link: card_pb2.LinkStatus, field: str) -> float | None:
+    return float(getattr(link, field)) if link.HasField(field) else None  # type: ignore[arg-type] # of its own
 
 
 def _application_seen(message: application_pb2.Application) -> ApplicationSeen:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tidegate.model.card_fleet import Unplaced
 
 AGAIN_SECONDS: Final = 20.0
 """After its first no."""
@@ -16,14 +21,14 @@ REMEMBERED_MAX: Final = 10_000
 class Patience:
     """Remembers since the start of the fleet manager; nothing depends on more."""
 
-    _refusals: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
-    """By application and card: how many in a row, and until when it is not asked."""
+    _refusals: dict[tuple[str, str], tuple[int, float, str]] = field(default_factory=dict)
+    """By application and card: how many in a row, until when it is not asked, and why it said no last."""
 
-    def refused(self, application: str, card: str, now_seconds: float) -> None:
+    def refused(self, application: str, card: str, now_seconds: float, why: str) -> None:
         """Note that a card said no to an application, or failed to take it over."""
-        times = self._refusals.pop((application, card), (0, 0.0))[0]
+        times = self._refusals.pop((application, card), (0, 0.0, ""))[0]
         wait = min(AGAIN_SECONDS * 2.0**times, AGAIN_SECONDS_MAX)
-        self._refusals[application, card] = times + 1, now_seconds + wait
+        self._refusals[application, card] = times + 1, now_seconds + wait, why
         if len(self._refusals) > REMEMBERED_MAX:
             del self._refusals[next(iter(self._refusals))]
 
@@ -34,4 +39,14 @@ class Patience:
 
     def waiting(self, now_seconds: float) -> frozenset[tuple[str, str]]:
         """Return the applications and cards that are not to be brought together now."""
-        return frozenset(pair for pair, (_, until) in self._refusals.items() if until > now_seconds)
+        return frozenset(pair for pair, (_, until, _) in self._refusals.items() if until > now_seconds)
+
+    def told(self, unplaced: Iterable[Unplaced]) -> tuple[Unplaced, ...]:
+        """Return those whom no card takes, with what a card said last to each that was asked for it."""
+        last = {application: (card, no[2]) for (application, card), no in self._refusals.items()}
+        return tuple(
+            replace(one, reason=f"{one.reason}; {last[one.application][0]} said: {last[one.application][1]}")
+            if one.application in last
+            else one
+            for one in unplaced
+        )

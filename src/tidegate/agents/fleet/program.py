@@ -11,8 +11,15 @@ from tidegate.agents.fleet.cell import Cell
 from tidegate.agents.fleet.over_wire import WireCard
 from tidegate.agents.fleet.service import served
 from tidegate.agents.fleet.store import Store
+from tidegate.app.state import CONTROLS
 from tidegate.drivers.local.clock import SystemClock
+from tidegate.journal.sql.controls import AUTONOMY_DEFAULT
+from tidegate.journal.sql.opening import location
+from tidegate.journal.sql.retention import Retention
+from tidegate.journal.sql.writer import opened
+from tidegate.model.autonomy import Level
 from tidegate.plan.cards import CardPlanner
+from tidegate.plan.consent import Consent
 from tidegate.wire.serving import serving
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
 EVERY_SECONDS: Final = 10.0
 """From one tick to the next: moves take seconds, and pay back in minutes."""
 NANOSECONDS: Final = 10**9
+LOOP: Final = {"loop": "fleet"}
+"""What the journal of controls is of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,10 @@ class FleetOptions:
     every_seconds: float = EVERY_SECONDS
     certificates: Path | None = None
     planner: CardPlanner = field(default_factory=CardPlanner)
+    fenced: frozenset[str] = frozenset()
+    """Cards that left and surely run nothing: what they had is placed anew."""
+    autonomy: Level = Level.AUTO
+    """Of whom no rule names."""
 
 
 async def run_fleet(
@@ -61,12 +74,17 @@ async def run_fleet(
         name: WireCard(name, address, clock=clock, certificates=options.certificates)
         for name, address in options.cards.items()
     }
-    with closing(Store(options.folder)) as store:
+    where = location(str(options.folder / CONTROLS))
+    with closing(Store(options.folder)) as store, opened(where, LOOP, Retention()) as journal:
+        controls = journal.controls(options.autonomy)
+        journal.remark(AUTONOMY_DEFAULT, options.autonomy.label)
         cell = Cell(
             cards=cards,
             store=store,
             now_seconds=lambda: clock.now_nanoseconds() / NANOSECONDS,
             planner=options.planner,
+            fenced=options.fenced,
+            consent=Consent(controls.autonomy),
         )
         try:
             async with serving(

@@ -11,7 +11,7 @@ from tidegate.model.card_fleet import Strategy  # noqa: TC001 - msgspec reads it
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tidegate.model.card_fleet import CardPlan
+    from tidegate.model.card_fleet import CardFleet, CardPlan, Move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,10 @@ class Link:
     """Share of what is asked that is not answered: lost there or back."""
     bytes_per_second: float | None = None
     """What it carries; None where that was not measured."""
+    left_bytes_per_second: float | None = None
+    """What it carries less what is on it now; None where either is not known."""
+    far_memory: Mapping[str, float] = field(default_factory=dict)
+    """Bytes per second of each application's far memory over it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,19 @@ class Moving:
     """As the card calls it; empty until it answered."""
 
 
+def begun_move(move: Move, *, epoch: int, now_seconds: float) -> Moving:
+    """Return a planned move as it begins, under an epoch nobody was given before."""
+    return Moving(
+        application=move.application,
+        card_from=move.card_from,
+        card_to=move.card_to,
+        epoch=epoch,
+        strategy=move.strategy,
+        reason=move.reason,
+        began_seconds=now_seconds,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How a move ended, as its card tells."""
@@ -129,4 +146,10 @@ class FleetTick:
     moving: Mapping[str, Moving]
     plan: CardPlan | None
     """None while no card was ever heard of."""
+    wished: tuple[Move, ...]
+    """What would be moved, and is held back by autonomy or a pause."""
     events: tuple[Event, ...]
+    fleet: CardFleet | None = None
+    """What the plan is of; None where there is none."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """Why people let nobody act on an application, by its name."""

@@ -14,7 +14,7 @@ from tidegate.journal.sql.opening import SMALL_WAL_PAGES_MAX, sqlite_engine
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 FILE: Final = "fleet.sqlite"
@@ -22,6 +22,8 @@ LOCK: Final = "fleet.lock"
 VERSION: Final = 1
 """Of the tables; SQLite keeps it as `user_version`."""
 EVENTS_KEPT_MAX: Final = 10_000
+REMOVALS_KEPT_MAX: Final = 10_000
+"""Requests to remove that are remembered: who asks again after a lost answer does so within minutes."""
 
 _Record = TypeVar("_Record", Placed, Moving, Event)
 
@@ -43,6 +45,13 @@ _events: Final = sa.Table(
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("record", sa.LargeBinary, nullable=False),
+)
+_removals: Final = sa.Table(
+    "removals",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("request", sa.Text, nullable=False, unique=True),
+    sa.Column("name", sa.Text, nullable=False),
 )
 
 
@@ -105,6 +114,12 @@ class Store:
             ).scalars()
             return tuple(msgspec.msgpack.decode(row, type=Event) for row in reversed(list(rows)))
 
+    def removed(self, request_id: str) -> str | None:
+        """Return the application that a request removed; None where it was not answered yet."""
+        with self._told(), self._engine.connect() as connection:
+            found = sa.select(_removals.c.name).where(_removals.c.request == request_id)
+            return connection.scalar(found)
+
     def write(
         self,
         *,
@@ -113,20 +128,25 @@ class Store:
         moving: Sequence[Moving] = (),
         ended: Sequence[str] = (),
         events: Sequence[Event] = (),
+        removals: Mapping[str, str] | None = None,
     ) -> None:
-        """Write down all of it or nothing.
+        """Write down all of it or nothing; ``removals`` are applications by the request that removed them.
 
         Raises:
             TidegateError: it can't be written; nothing is changed.
 
         """
-        if not (placed or forgotten or moving or ended or events):
+        if not (placed or forgotten or moving or ended or events or removals):
             return
         with self._told(), self._engine.begin() as connection:
             _put(connection, _placed, {one.name: one for one in placed})
             _put(connection, _moving, {one.application: one for one in moving})
             for table, names in ((_placed, forgotten), (_moving, ended)):
                 _remove(connection, table, names)
+            for request, name in (removals or {}).items():
+                connection.execute(_removals.insert(), {"request": request, "name": name})
+                latest = connection.scalar(sa.select(sa.func.max(_removals.c.id)))
+                connection.execute(_removals.delete().where(_removals.c.id <= latest - REMOVALS_KEPT_MAX))
             if events:
                 rows = [{"record": msgspec.msgpack.encode(event)} for event in events]
                 connection.execute(_events.insert(), rows)

@@ -14,9 +14,12 @@ from tidegate.plan.difference import difference
 from tidegate.score.nothing import NothingScorer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tidegate.agents.agent.agent import Server
     from tidegate.agents.servers.servers import Servers
     from tidegate.app.wiring import GuardLimits
+    from tidegate.model.autonomy import Autonomy
     from tidegate.model.resources import Resource
     from tidegate.ports import Journal, Learner
 
@@ -35,8 +38,9 @@ def device_loop(
     limits: GuardLimits = LOCAL_LIMITS,
     journal: Journal | None = None,
     learner: Learner | None = None,
+    autonomy: Callable[[], Autonomy] | None = None,
 ) -> Loop:
-    """Return the loop of a policy over all servers of a card.
+    """Return the loop of a policy over all servers of a card; without ``autonomy`` everyone agreed.
 
     Raises:
         InputError: nobody goes by the policy's or model's name, or it runs in replay only.
@@ -49,7 +53,7 @@ def device_loop(
         forecaster=forecaster,
         scorer=NothingScorer(),
         planner=planner,
-        guards=guards(servers, limits, settable=lambda: servers.settable),
+        guards=guards(servers, limits, autonomy, settable=lambda: servers.settable),
         difference=difference,
         actuator=servers,
         journal=journal or NothingJournal(),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.agents.agent.agent import MOVED_RATIO
+from tidegate.agents.device.budgeting import budget_of
 from tidegate.agents.servers.servers import NANOSECONDS, STALE_STEPS
 from tidegate.model.application import Amounts, ApplicationState
 from tidegate.model.outcome import Outcome, Phase
@@ -55,6 +56,7 @@ class OwnApplications:
     step_seconds: int
     _applications: tuple[Application, ...] = ()
     _who: ServerRoster | None = None
+    _told: Sample | None = None
     _number: int = 0
     _ids: dict[int, str] = field(default_factory=dict)
 
@@ -92,8 +94,8 @@ class OwnApplications:
         known = self.device.card.room.allocatable.known()
         return np.array([known.get(FIELDS[resource], math.inf) for resource in self.resources])
 
-    def sample(self) -> Snapshot:
-        """Tell how everyone is: of those that serve now, as last sampled. Returns what was told."""
+    def sample(self) -> None:
+        """Tell how everyone is: of those that serve now, as last sampled."""
         card = self.device.card
         with card.lock:
             serving = [one for one in card.applications.values() if one.state is ApplicationState.RUNNING]
@@ -115,9 +117,15 @@ class OwnApplications:
         self._applications = running
         self._number += 1
         samples = [sample for _, sample in seen]
-        told = self._sample(running, samples, allocatable)
-        self.servers.sample(self.name, told)
-        return server_snapshot(self._greeting, self._who, told)
+        self._told = self._sample(running, samples, allocatable)
+        self.servers.sample(self.name, self._told)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What was told last; None where nothing ever was."""
+        if self._who is None or self._told is None:
+            return None
+        return server_snapshot(self._greeting, self._who, self._told)
 
     @property
     def _greeting(self) -> Greeting:
@@ -142,7 +150,7 @@ class OwnApplications:
         fresh = np.array([_is_fresh(one, now, self.step_seconds) for one in latest], dtype=np.bool_)
         used = self._frame([one.used for one in latest], math.nan)
         used[:, ~fresh] = np.nan
-        most = [_smaller(one.spec.budget, one.spec.ceiling).over(allocatable) for one in running]
+        most = [_smaller(budget_of(one, now), one.spec.ceiling).over(allocatable) for one in running]
         capacity = self._frame(most, math.nan)
         held = self._frame([one.held.over(one.amounts) for one in running], math.nan)
         grant = np.where(np.isnan(held), capacity, held)  # without a limit it may have all there is

@@ -67,6 +67,8 @@ class Told:
     lost: bool
     probe_address: str = ""
     """Where it answers probes of its link; empty where it doesn't."""
+    pci_bytes_per_second: float = 0.0
+    """What the PCI link to it carries; 0 where there is none, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -234,6 +236,7 @@ class Servers:
                 heard_nanoseconds=one.heard_nanoseconds,
                 lost=self.is_lost(name),
                 probe_address=one.greeting.probe_address,
+                pci_bytes_per_second=one.greeting.pci_bytes_per_second,
             )
             for name, one in self._servers.items()
         )
@@ -312,13 +315,15 @@ class Servers:
         self._orders += 1
         local = np.zeros(len(self._resources), dtype=np.uint8)
         local[part.rows] = part.own
+        expires = (actions.expires_seconds + 1) * NANOSECONDS
         orders = ServerOrders(
             number=self._orders,
             epoch=self._epoch,
             roster_version=part.who.version,
             batch_number=server.sample.number,
             # To the end of that second, as the guard against old plans has it.
-            expires_nanoseconds=(actions.expires_seconds + 1) * NANOSECONDS,
+            expires_nanoseconds=expires,
+            ttl_nanoseconds=max(expires - server.arrived_nanoseconds, 0),
             workload_id=part.who.roster.ids[actions.workload[rows] - part.columns.start],
             resource_row=local[actions.resource_row[rows]],
             amount_from=actions.amount_from[rows],

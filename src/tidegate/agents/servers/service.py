@@ -70,14 +70,20 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
         arrived: Callable[[], None] = lambda: None,
         decides: Callable[[], bool] = lambda: True,
         parted: Callable[[str, int], None] = lambda _server, _settings: None,
+        carried: Callable[[str, int, int], None] = lambda _server, _received, _sent: None,
+        link: Callable[[str], int] = lambda _server: 0,
     ) -> None:
         """Serve one card's servers; ``arrived`` is called after each sample.
+
+        ``carried`` is told the bytes of each message of a server, received and sent; ``link`` says how many
+        bytes a second the link to it carries, 0 where that is not known.
 
         While nobody ``decides`` no sign of life is given: agents then fall back as if it were lost.
         ``parted`` is told a server whose agent ends, and how many settings that gave back.
         """
         self._servers, self._card, self._now, self._arrived = servers, card, now_nanoseconds, arrived
-        self._decides, self._parted = decides, parted
+        self._decides, self._carried, self._link = decides, carried, link
+        self._parted = parted
         self._streams: dict[str, asyncio.Event] = {}
         """By server: set where orders wait."""
 
@@ -94,12 +100,16 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
         greeting = await self._greeted(request_iterator, context)
         epoch = self._servers.greet(greeting)
         called = self._streams[greeting.server] = asyncio.Event()
-        yield _Response(welcome=telemetry_pb2.Welcome(card=self._card, epoch=epoch))
+        link = self._link(greeting.server)
+        yield _Response(
+            welcome=telemetry_pb2.Welcome(card=self._card, epoch=epoch, link_bytes_per_second=link)
+        )
         hearing = asyncio.create_task(self._hear(request_iterator, greeting, called))
         try:
             while self._streams.get(greeting.server) is called:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(called.wait(), HEARTBEAT_SECONDS)
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):  # `wait_for` makes a task of each
+                        await called.wait()
                 if hearing.done():
                     hearing.result()  # what went wrong there goes to the agent
                     return
@@ -111,7 +121,9 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
                     and (orders := self._servers.next_orders(greeting.server)) is not None
                 ):
                     said = True
-                    yield _Response(orders=orders_message(orders))
+                    said_orders = _Response(orders=orders_message(orders))
+                    self._carried(greeting.server, 0, said_orders.ByteSize())
+                    yield said_orders
                 if not said and self._decides() and self._streams.get(greeting.server) is called:
                     yield _Response(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=self._now()))
             raise Refusal(
@@ -156,6 +168,7 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
             async for request in requests:
                 if self._streams.get(server) is not called:
                     return
+                self._carried(server, request.ByteSize(), 0)
                 match request.WhichOneof("message"):
                     case "roster":
                         who = roster_record(request.roster, len(greeting.resources))

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.servers.servers import Servers
 
+ORDERS_OUT_SECONDS: Final = 0.02
+"""What was decided is on its way by then; thinking would hold it up."""
+
 
 class Turning:
     """Turns a loop over `Servers`."""
 
     def __init__(
-        self, servers: Servers, tick: Callable[[], object], *, step_seconds: float, own: str = ""
+        self,
+        servers: Servers,
+        tick: Callable[[], object],
+        *,
+        step_seconds: float,
+        think: Callable[[], object] = lambda: None,
+        own: str = "",
     ) -> None:
-        """Turn nothing yet; call `arrived` after samples but those of ``own``, which are taken in a turn."""
-        self._servers, self._tick, self._step_seconds, self._own = servers, tick, step_seconds, own
+        """Turn nothing yet; call `arrived` after samples but those of ``own``, which are taken in a turn.
+
+        ``think`` is called after each turn, when its orders are out.
+        """
+        self._servers, self._tick, self._think = servers, tick, think
+        self._step_seconds, self._own = step_seconds, own
         self._woken = asyncio.Event()
 
     def arrived(self) -> None:
@@ -37,9 +50,12 @@ class Turning:
         turned = 0
         while ticks is None or turned < ticks:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._step_seconds * 1.5)
+                async with asyncio.timeout(self._step_seconds * 1.5):  # `wait_for` makes a task of each
+                    await self._woken.wait()
             self._woken.clear()
             if not self._servers.names:
                 continue
             self._tick()
             turned += 1
+            await asyncio.sleep(ORDERS_OUT_SECONDS)
+            self._think()

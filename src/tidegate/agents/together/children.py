@@ -44,7 +44,7 @@ class Child:
         self._told = told
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
         self._process: subprocess.Popen[bytes] | None = None
-        self._was_well = False
+        self._was_well = self._was_asked = False
         self._starting = threading.Lock()
         self._ending = threading.Event()
         self._failed: str | None = None
@@ -77,7 +77,8 @@ class Child:
         with self._starting:
             self._ending.set()
             process = self._process
-        if process is not None and process.poll() is None:
+        if process is not None and process.poll() is None and not self._was_asked:
+            self._was_asked = True
             process.terminate()
 
     def end(self) -> None:
@@ -95,7 +96,7 @@ class Child:
             except subprocess.TimeoutExpired:
                 process.kill()
         self._thread.join()
-        if process is not None and process.returncode > 0 and self._failed is None:
+        if self._was_asked and process is not None and process.returncode > 0:
             self._raise(self._how(process.returncode))
 
     def _watch(self) -> None:
@@ -121,6 +122,7 @@ class Child:
             if self._ending.is_set():
                 return None
             # In a session of its own Ctrl-C does not reach it: it ends when it is asked to.
+            self._lines.clear()
             process = self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,

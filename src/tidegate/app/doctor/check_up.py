@@ -17,6 +17,7 @@ from tidegate.app.doctor.judge_machine import (
     judge_system,
 )
 from tidegate.app.doctor.judge_virtual import judge_kvm, judge_libvirt, judge_qemu, judge_vsock
+from tidegate.app.doctor.judge_vms import judge_vms
 from tidegate.app.doctor.probe_cgroups import read_cgroups
 from tidegate.app.doctor.probe_devices import (
     read_gpus,
@@ -61,6 +62,8 @@ def check_up(outside: Outside) -> CheckUp:
     """Look at a machine and say what works, what is missing and how to get it; leaves it as it was."""
     system, memory = read_system(outside), read_memory(outside)
     functions = read_pci(outside)
+    cgroups, kvm = read_cgroups(outside), read_kvm(outside)
+    qemu, libvirt = read_qemu(outside), read_libvirt(outside)
     extras = judge_extras(read_extras(outside))
     findings = (
         *judge_system(system),
@@ -68,10 +71,11 @@ def check_up(outside: Outside) -> CheckUp:
         judge_clock(read_clock(outside)),
         judge_state(read_state(outside)),
         judge_processes(read_processes(outside)),
-        *judge_cgroups(read_cgroups(outside)),
-        *judge_kvm(read_kvm(outside)),
-        judge_qemu(read_qemu(outside)),
-        *judge_libvirt(read_libvirt(outside)),
+        *judge_cgroups(cgroups),
+        *judge_kvm(kvm),
+        judge_qemu(qemu),
+        *judge_libvirt(libvirt),
+        *judge_vms(libvirt, qemu, kvm, cgroups),
         judge_vsock(read_vsock(outside)),
         *judge_interfaces(read_interfaces(outside), functions),
         *judge_shaping(read_shaping(outside)),

@@ -351,6 +351,8 @@ class ProcessRuntime:
             standby=record is not None and record.standby,
             processes=len(self._groups.members(name)),
             held=self._held(name, record, rates),
+            # Its program makes the socket, and there is none before: `_forget` removes the last one's.
+            listens=record is None or not record.standby or self._socket(name).exists(),
         )
 
     def _require(self, name: str) -> Record | None:

@@ -15,3 +15,7 @@ class SystemClock:
     def now_nanoseconds(self) -> int:
         """Return nanoseconds since 1970 UTC."""
         return time.time_ns()
+
+    def forwards_seconds(self) -> float:
+        """Return seconds on a clock that nobody puts back; it begins anywhere."""
+        return time.monotonic()

@@ -9,7 +9,7 @@ import os
 import sys
 from dataclasses import asdict
 
-from tidegate.examples.keyvalue.load import Load, run
+from tidegate.examples.keyvalue.load import Found, Load, run
 from tidegate.examples.keyvalue.service import serve
 
 
@@ -22,7 +22,9 @@ def main() -> int:
     serving.add_argument("--port", type=int, required=True)
     serving.add_argument("--work", type=float, default=0.0, help="CPU seconds that each request costs")
     loading = kinds.add_parser("load", help="use a service, follow it, and tell what came of it")
-    loading.add_argument("--at", required=True, help="HOST:PORT, where it is at first")
+    loading.add_argument(
+        "--at", required=True, action="append", help="HOST:PORT where it is at first; again for a further one"
+    )
     loading.add_argument("--seconds", type=float, default=10.0)
     loading.add_argument("--clients", type=int, default=4)
     loading.add_argument("--rate", type=float, default=0.0, help="requests a second; 0: as many as can be")
@@ -31,6 +33,7 @@ def main() -> int:
         "--skip", type=float, default=0.0, help="seconds overdue after which one is not sent"
     )
     loading.add_argument("--mark", type=float, action="append", help="second at which a new part begins")
+    loading.add_argument("--seed", type=int, help="ask at random moments drawn from it, not at even ones")
     given = parser.parse_args()
     if given.kind == "serve":
         asyncio.run(
@@ -43,18 +46,26 @@ def main() -> int:
             )
         )
         return 0
-    load = Load(
-        at=given.at,
-        seconds=given.seconds,
-        clients=given.clients,
-        requests_per_second=given.rate,
-        patience_seconds=given.patience,
-        skip_seconds=given.skip,
-        marks=tuple(given.mark or ()),
-    )
-    found = asyncio.run(run(load))
-    sys.stdout.write(json.dumps(asdict(found)) + "\n")
-    return 1 if found.lost or found.acknowledged_writes_missing else 0
+    loads = [
+        Load(
+            at=at,
+            seconds=given.seconds,
+            clients=given.clients,
+            requests_per_second=given.rate,
+            patience_seconds=given.patience,
+            skip_seconds=given.skip,
+            marks=tuple(given.mark or ()),
+            seed=None if given.seed is None else given.seed * len(given.at) + number,
+        )
+        for number, at in enumerate(given.at)
+    ]
+    found = asyncio.run(_all(loads))
+    sys.stdout.writelines(json.dumps(asdict(one)) + "\n" for one in found)
+    return 1 if any(one.lost or one.acknowledged_writes_missing for one in found) else 0
+
+
+async def _all(loads: list[Load]) -> list[Found]:
+    return await asyncio.gather(*(run(load) for load in loads))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from bisect import bisect
 from dataclasses import dataclass
 from time import monotonic
@@ -13,11 +14,14 @@ KEYS_PER_CLIENT: Final = 64
 """Each client writes its own keys, so it knows what has to be in them."""
 SETS_OF_REQUESTS: Final = 2
 """Every second request writes, the others read."""
-REDIRECTS_MAX: Final = 32
-"""Of one request: more is a circle."""
+REDIRECTS_AT_ONCE: Final = 4
+"""Of one request: more are a circle, as while nobody listens yet where the service went; it is gone round in
+steps of `RETRY_SECONDS`, for as long as the patience lasts."""
 RETRY_SECONDS: Final = 0.05
 """Between two attempts where nobody answered."""
 LINE_BYTES_MAX: Final = 1 << 16
+CLIENTS_MAX: Final = 1 << 16
+"""Of one load: each has a chance of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,8 @@ class Load:
     late; 0: all are sent."""
     marks: tuple[float, ...] = ()
     """Seconds from the start, rising, between which the latency is told apart."""
+    seed: int | None = None
+    """Each client asks at a random moment of each of its turns, drawn from it; None: at even ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +108,8 @@ class Client:
                         return answer
                     redirected += 1
                     self.redirects += 1
-                    if redirected > REDIRECTS_MAX:
-                        return None
+                    if redirected > REDIRECTS_AT_ONCE:
+                        await asyncio.sleep(RETRY_SECONDS)
                     await self._follow(answer.split()[1:])
         except TimeoutError:
             await self.close()
@@ -204,8 +210,10 @@ def _p99(rising: list[float]) -> float:
 async def _use(load: Load, start: float, at: int, client: Client, tally: _Tally) -> None:
     """Write and read in turn, at the wanted pace."""
     every = load.clients / load.requests_per_second if load.requests_per_second > 0 else 0.0
+    chance = None if load.seed is None else random.Random(load.seed * CLIENTS_MAX + at)  # noqa: S311 - draws moments
     for turn in itertools.count():
-        due = start + (turn + at / load.clients) * every if every else monotonic()
+        within = at / load.clients if chance is None else chance.random()
+        due = start + (turn + within) * every if every else monotonic()
         if due > start + load.seconds:
             return
         await asyncio.sleep(max(due - monotonic(), 0.0))

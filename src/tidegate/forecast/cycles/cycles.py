@@ -14,12 +14,12 @@ import numpy as np
 from tidegate.forecast.cycles import memory as memories
 from tidegate.forecast.cycles import record as records
 from tidegate.forecast.cycles.backtest import CYCLES_BACK, TOLERANCES_STEPS
-from tidegate.forecast.cycles.memory import BASELINE, CYCLES, NARROW, NOTHING, WIDE, Sample, flat
-from tidegate.forecast.cycles.search import search, wake
+from tidegate.forecast.cycles.memory import BASELINE, CYCLES, NARROW, NOTHING, WIDE, Sample
+from tidegate.forecast.cycles.search import awaited, due, search, wake
 from tidegate.forecast.engine.past import Slots
 from tidegate.forecast.point import CERTAIN
 from tidegate.forecast.windows import HOUR_SECONDS, Passed, steps_in
-from tidegate.model.columns import part_of
+from tidegate.model.columns import flat, part_of
 from tidegate.model.errors import InputError
 from tidegate.model.forecast import Forecast
 
@@ -56,10 +56,17 @@ class Cycles:
         self._slots = Slots(step_seconds)
         self._passed = Passed(step_seconds, window_steps)
         self._last_seconds: int | None = None
+        self._unsearched: tuple[int, NDArray[np.float32]] | None = None
+        """The tick after which no search was yet, and everyone's SLA then."""
         self._memory = memories.columns(window_steps=window_steps, lead_steps=lead_steps, slots=self._slots)
 
     def observe(self, snapshot: Snapshot) -> None:
-        """Take in one sample of every series: judge what was said of it, remember, search, forecast."""
+        """Take in one sample of every series: judge what was said of it, remember, forecast.
+
+        What was seen before is searched for cycles first, unless `think` did, and at once where a cycle was
+        waited for.
+        """
+        self.think()
         memory = self._memory
         memory.follow(snapshot)
         memories.resize(memory, snapshot.capacity)
@@ -76,14 +83,27 @@ class Cycles:
         records.withdraw(memory, said, sample, tick=tick, lead_steps=self._lead_steps)
         wake(memory, sample.share, tick=tick)
         self._remember(sample, snapshot.time_seconds - self._step_seconds, tick)
+        self._search(awaited(memory, tick), tick, sla)
+        self._say(said, sample, tick)
+        self._unsearched = tick, sla
+
+    def think(self) -> None:
+        """Search a few series for cycles, once after each sample."""
+        if self._unsearched is None:
+            return
+        tick, sla = self._unsearched
+        self._unsearched = None
+        self._search(due(self._memory, tick), tick, sla)
+
+    def _search(self, series: NDArray[np.int64], tick: int, sla: NDArray[np.float32]) -> None:
         search(
-            memory,
+            self._memory,
+            series,
             tick=tick,
             sla=sla,
             lead_steps=self._lead_steps,
             hour_steps=steps_in(HOUR_SECONDS, self._step_seconds),
         )
-        self._say(said, sample, tick)
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
         """Return what was said when the snapshot was observed; NaN where no sample was seen."""
@@ -166,7 +186,8 @@ class Cycles:
         return np.where(np.isnan(narrow), NOTHING, narrow), np.where(np.isnan(wide), NOTHING, wide)
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Return the samples and the record."""
+        """Return the samples and the record, once the last search is done."""
+        self.think()
         last = -1 if self._last_seconds is None else self._last_seconds
         return self._memory.state() | {
             "passed_seconds": self._passed.state(),

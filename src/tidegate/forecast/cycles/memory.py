@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -132,8 +132,3 @@ def remember(memory: Columns, sample: Sample, *, tick: int, hour_slot: int) -> N
     memory["peak"] = np.where(peak < 0, memory["peak"], peak)
     np.copyto(memory["last"], share, where=present)
     np.copyto(memory["since"], tick, where=present & (memory["since"] == NEVER))
-
-
-def flat(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view of a column with resources and workloads as one axis."""
-    return array.reshape(*array.shape[:-2], -1)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from tidegate.forecast.cycles.backtest import SWING_MIN, Verdict, back_test, tolerance_floor
-from tidegate.forecast.cycles.memory import BASELINE, CYCLES, NEVER, flat
+from tidegate.forecast.cycles.memory import BASELINE, CYCLES, NEVER
 from tidegate.forecast.cycles.periods import find_periods
+from tidegate.model.columns import flat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +68,16 @@ def wake(memory: Columns, share: NDArray[np.float32], *, tick: int) -> None:
     np.copyto(memory["look_at"], soon, where=jumped)
 
 
-def search(memory: Columns, *, tick: int, sla: NDArray[np.float32], lead_steps: int, hour_steps: int) -> None:
-    """Look at the series that are due: propose trust, renew it, or say when to look again."""
-    due = _due(memory, tick)
+def search(
+    memory: Columns,
+    due: NDArray[np.int64],
+    *,
+    tick: int,
+    sla: NDArray[np.float32],
+    lead_steps: int,
+    hour_steps: int,
+) -> None:
+    """Look at the series of flat numbers ``due``: propose trust, renew it, or say when to look again."""
     if due.size == 0:
         return
     looked = _gathered(memory, due, tick)
@@ -105,14 +113,30 @@ def search(memory: Columns, *, tick: int, sla: NDArray[np.float32], lead_steps: 
     _plan_next(memory, looked, tick, length=length, period=period, earned=earned)
 
 
-def _due(memory: Columns, tick: int) -> NDArray[np.int64]:
+def awaited(memory: Columns, tick: int) -> NDArray[np.int64]:
+    """Return who has just shown as many cycles as were waited for: the next burst may be close."""
+    ripe_at = flat(memory["ripe_at"])
+    ripe = (ripe_at != NEVER) & (ripe_at <= tick)
+    return _chosen(memory, np.flatnonzero(ripe & _waiting(memory, tick)), tick)
+
+
+def due(memory: Columns, tick: int) -> NDArray[np.int64]:
     """Return the flat numbers of the series to look at now, longest waiting first, by identifier."""
+    return _chosen(memory, np.flatnonzero(_waiting(memory, tick)), tick)
+
+
+def _waiting(memory: Columns, tick: int) -> NDArray[np.bool_]:
     since, look_at = flat(memory["since"]), flat(memory["look_at"])
-    waiting = np.flatnonzero((look_at <= tick) & (since != NEVER) & (tick - since >= STEPS_MIN))
+    return (look_at <= tick) & (since != NEVER) & (tick - since >= STEPS_MIN)
+
+
+def _chosen(memory: Columns, waiting: NDArray[np.int64], tick: int) -> NDArray[np.int64]:
+    """Return those who have waited longest, within the budgets of a tick."""
     if waiting.size == 0:
         return waiting
     workloads = memory.ids.size
-    order = np.lexsort((memory.ids[waiting % workloads], waiting // workloads, look_at[waiting]))
+    look_at = flat(memory["look_at"])[waiting]
+    order = np.lexsort((memory.ids[waiting % workloads], waiting // workloads, look_at))
     chosen = waiting[order[:SERIES_PER_TICK_MAX]]
     span = _span(memory, chosen, tick)
     samples = np.maximum.accumulate(span) * np.arange(1, chosen.size + 1)

@@ -11,6 +11,7 @@ from tidegate.forecast.engine.network import OFFSETS
 from tidegate.forecast.engine.record import MARGIN_KICK, MARGIN_MIN, MARGIN_START
 from tidegate.model.columns import Column, Columns, prefixed, under
 from tidegate.model.forecast import Exceedance, Forecast
+from tidegate.ports import Thinker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +56,12 @@ class WithCycles:
         # What ran short under the cycles' grants says nothing about the baseline's.
         np.copyto(margin, np.clip(moved, MARGIN_MIN, 1).astype(np.float32), where=present & ~memory["acted"])
         memory["acted"] = self._cycles.forecast(snapshot).model > 0
+
+    def think(self) -> None:
+        """Let the cycles search, and whatever is wrapped think."""
+        self._cycles.think()
+        if isinstance(self._forecaster, Thinker):
+            self._forecaster.think()
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
         """Return the wrapped forecast, and the cycles' where they act."""

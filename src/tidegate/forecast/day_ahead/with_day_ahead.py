@@ -16,6 +16,7 @@ from tidegate.forecast.day_ahead.work import at_once
 from tidegate.forecast.windows import steps_in
 from tidegate.model.columns import part_of, prefixed, under
 from tidegate.model.day_ahead import DAY_LEVELS, HOUR_SECONDS, NEVER_SECONDS, NOBODY, DayAhead, Turn
+from tidegate.ports import Thinker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,6 +93,11 @@ class WithDayAhead:
         self._day: DayAhead | None = None
         self._fresh = False
         """Whether anything was answered that the day doesn't show yet."""
+
+    def think(self) -> None:
+        """Let what is wrapped think."""
+        if isinstance(self._forecaster, Thinker):
+            self._forecaster.think()
 
     def observe(self, snapshot: Snapshot) -> None:
         """Note the samples, move on in time, and keep days fresh."""

@@ -1,8 +1,8 @@
 """The engine: remembers, learns and forecasts a whole fleet, a chunk of series at a time.
 
 Chunks fit a core's cache; within a chunk everything is arrays, so the cost per series does not depend on
-how many there are. Each resource has a network of its own: what is learned of CPU does not depend on
-whether memory is watched too.
+how many there are. Of a small fleet one chunk holds all resources. Each resource has a network of its own:
+what is learned of CPU does not depend on whether memory is watched too.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from tidegate.forecast.engine import drift as drifts
 from tidegate.forecast.engine import newcomers
 from tidegate.forecast.engine import past as pasts
 from tidegate.forecast.engine import record as records
+from tidegate.forecast.engine.chunks import chunks
 from tidegate.forecast.engine.features import COUNT, features, peaks
 from tidegate.forecast.engine.lessons import BATCH, DRAWN_MAX, Pool, schedule
-from tidegate.forecast.engine.network import OFFSETS, Network
+from tidegate.forecast.engine.network import OFFSETS, Network, exceedance
 from tidegate.forecast.engine.past import Sample, Slots
-from tidegate.model.columns import part_of, prefixed, under
+from tidegate.model.columns import flat, part_of, prefixed, under
 from tidegate.model.forecast import Drifts, Exceedance, Forecast
 from tidegate.model.roster import source_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from tidegate.model.columns import Columns
     from tidegate.model.resources import Resource
     from tidegate.model.snapshot import Snapshot
 
-CHUNK: Final = 4096
-"""Series worked on at a time: the chunk's features and layers fit the second-level cache."""
 LEVELS: Final = np.array([0.5, 0.9, 0.99, 0.999], dtype=np.float32)
 """Levels read off each curve for charts and scores."""
 PROFILING_SECONDS: Final = 86_400
@@ -143,34 +143,38 @@ class Engine:
         turn = self._ticks % self._lead_steps
         kept = [np.empty((COUNT, rows.size), dtype=np.float32) for rows in drawn]
         noticed = np.zeros(shape, dtype=np.bool_)
-        for row, part in self._chunks(shape):
-            past = _views(self._past, row, part, pasts_of=_PAST)
-            record = _views(self._record, row, part, pasts_of=_RECORD)
-            mine = Sample(sample.share[row, part], sample.censored[row, part])
-            sla = snapshot.roster.violation_rate[part]
+        slas = np.broadcast_to(snapshot.roster.violation_rate, shape).reshape(-1)
+        for chunk in chunks(*shape):
+            part = chunk.series
+            past, record, drift = (_views(of, part) for of in (self._past, self._record, self._drift))
+            mine = Sample(sample.share.reshape(-1)[part], sample.censored.reshape(-1)[part])
+            sla = slas[part]
             said = record["said"][turn]
-            drift = _views(self._drift, row, part, pasts_of=_DRIFT)
             records.judge(
                 record,
                 said,
                 mine,
-                held=held[row, part],
+                held=held.reshape(-1)[part],
                 sla=sla,
                 step_seconds=self._step_seconds,
                 lead_steps=self._lead_steps,
                 pace=drifts.pace(drift, self._step_seconds),
             )
             alarms = self._remember(past, drift, mine, snapshot.time_seconds)
-            noticed[row, part.start + alarms.rows] = True
+            flat(noticed)[part.start + alarms.rows] = True
             peak = peaks(past, time_seconds=snapshot.time_seconds, slots=self._slots)
             seen = features(past, peak, time_seconds=snapshot.time_seconds)
-            exceedance = self._networks[row].exceedance(seen, out=curve[:, row, part])
+            masses = np.empty((OFFSETS.size + 1, part.stop - part.start), dtype=np.float32)
+            for run in chunk.runs:
+                here = seen[:, run.inside]
+                masses[:, run.inside] = self._networks[run.row].masses(here)
+                inside = (drawn[run.row] >= run.workloads.start) & (drawn[run.row] < run.workloads.stop)
+                kept[run.row][:, inside] = here[:, drawn[run.row][inside] - run.workloads.start]
+            passed = exceedance(masses, out=flat(curve)[:, part])
             last = past["last"][0]
             for at, level in enumerate(LEVELS):
-                quantiles[at, row, part] = amount_at(exceedance, last, 1 - level)
-            safe[row, part] = records.say(record, said, peak, amount_at(exceedance, last, sla))
-            inside = (drawn[row] >= part.start) & (drawn[row] < part.stop)
-            kept[row][:, inside] = seen[:, drawn[row][inside] - part.start]
+                flat(quantiles)[at, part] = amount_at(passed, last, 1 - level)
+            flat(safe)[part] = records.say(record, said, peak, amount_at(passed, last, sla))
         for row, pool in enumerate(self._pools if due else ()):
             pool.draw(drawn[row], kept[row])
         return self._made(snapshot, curve, quantiles, safe, noticed)
@@ -234,12 +238,6 @@ class Engine:
             return self._by_id
         return self._by_id[np.sort(self._random[row].choice(count, DRAWN_MAX, replace=False))]
 
-    @staticmethod
-    def _chunks(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-        for row in range(shape[0]):
-            for start in range(0, shape[1], CHUNK):
-                yield row, slice(start, min(start + CHUNK, shape[1]))
-
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Return everything the engine would need to go on after a restart."""
         named = prefixed("past", self._past.state()) | prefixed("record", self._record.state())
@@ -270,16 +268,12 @@ class Engine:
         self._last_seconds = None if last < 0 else last
 
 
-_PAST = ("last", "ring", "hours", "days", "yesterday", "usual", "rates", "peaks", *pasts.MEAN_WEIGHTS)
-_PAST = (*_PAST, "jump_age", "seen")
-_DRIFT = ("usually", "sums", "steps", "limit", "known", "lag", "kind", "due")
 _NOBODY = np.empty(0, dtype=np.int64)
-_RECORD = ("margin", "said", "loss", "coverage", "plain", "trusted")
 
 
-def _views(columns: Any, row: int, part: slice, *, pasts_of: tuple[str, ...]) -> pasts.Chunk:  # noqa: ANN401
-    """Return views of the named columns for one resource and some workloads."""
-    return {name: columns[name][..., row, part] for name in pasts_of}
+def _views(columns: Columns, part: slice) -> pasts.Chunk:
+    """Return views of all columns for some series, by their flat numbers."""
+    return {name: flat(columns[name])[..., part] for name in columns.names}
 
 
 def amount_at(

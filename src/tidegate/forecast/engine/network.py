@@ -51,19 +51,9 @@ class Network:
         self._second = [np.zeros_like(weight) for weight in self.weights]
         self._steps = 0
 
-    def exceedance(self, features: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Write P(next peak - last sample > offset) into ``out`` (offsets, series) and return it.
-
-        ``features`` is (inputs, series). Summed row by row from the highest bin down: a running sum
-        along the first axis of a C-ordered array is many times slower.
-        """
-        mass = self._forward(features)
-        above = mass[-1]
-        for offset in range(OFFSETS.size - 1, -1, -1):
-            out[offset] = above
-            above += mass[offset]
-        out /= above
-        return out
+    def masses(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how likely each bin is, not normalised, (bins, series) of ``features`` (inputs, series)."""
+        return self._forward(features)
 
     def learn(
         self,
@@ -131,6 +121,20 @@ class Network:
             for at, array in enumerate(arrays):
                 array[...] = part_of(state, f"{name}.{at}")
         self._steps = int(part_of(state, "steps"))
+
+
+def exceedance(masses: NDArray[np.float32], out: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Write P(next peak - last sample > offset) into ``out`` (offsets, series) and return it.
+
+    ``masses`` (bins, series) are used up. Summed row by row from the highest bin down: a running sum along
+    the first axis of a C-ordered array is many times slower.
+    """
+    above = masses[-1]
+    for offset in range(OFFSETS.size - 1, -1, -1):
+        out[offset] = above
+        above += masses[offset]
+    out /= above
+    return out
 
 
 def _targets(

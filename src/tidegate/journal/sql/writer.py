@@ -81,6 +81,8 @@ class SqlJournal:
         self._before: Snapshot | None = None
         self._since_whole = 0
         self._saving: Saving | None = None
+        self._saved = False
+        """Whether the piece of the checkpoint that goes with the next tick is stored already."""
         self._unpruned_bytes = 0
         self._unpruned_ticks = ANCHOR_TICKS
         self._outgoing: set[bytes] = set()
@@ -128,7 +130,8 @@ class SqlJournal:
             turned = events_of(found, tick.snapshot.roster.names)
             if turned:
                 connection.execute(tables.events.insert(), turned)
-            saved = self._save(connection)
+            saved = 0 if self._saved else self._save(connection)
+            self._saved = False
             self._unpruned_bytes += len(changes) + len(samples) + len(anchor or b"") + saved
             self._unpruned_ticks += 1
             if self._wants_pruning:
@@ -136,6 +139,25 @@ class SqlJournal:
                 self._unpruned_bytes = self._unpruned_ticks = 0
         self._before = tick.snapshot
         self._count(found.rows["what"].size, len(changes), len(samples) + len(anchor or b""), saved)
+
+    def think(self) -> None:
+        """Store the next piece of the checkpoint now, so that the next tick need not.
+
+        Raises:
+            TidegateError: the database refuses.
+
+        """
+        if self._saving is None or self._saved:
+            return
+        try:
+            with told(self._where), self._engine.begin() as connection:
+                saved = self._save(connection)
+        except BaseException:
+            self._forget_unsaved()
+            raise
+        self._saved = True
+        self._unpruned_bytes += saved
+        self._count(0, 0, 0, saved)
 
     @property
     def _wants_pruning(self) -> bool:
@@ -152,7 +174,12 @@ class SqlJournal:
         rows = self._last_row["number"]
         rows[rows == number] = NEVER
         self._before = None
+        self._forget_unsaved()
+
+    def _forget_unsaved(self) -> None:
+        """Begin the checkpoint anew: the database may hold none of the last slices."""
         self._saving = None
+        self._saved = False
         self._slices = None
         self._outgoing = set()
 

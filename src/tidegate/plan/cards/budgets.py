@@ -1,7 +1,9 @@
 """What each application may hold on its card: floors, then needs by class, then what is left over.
 
-Within a class the servers that press hardest come first, then who needs least: a unit helps most where it
-serves a whole application.
+Within a class all get the same of what they need above their floors, until that is served; those whose server
+presses hard get up to twice as much. This is max-min fairness (Bertsekas and Gallager, Data Networks, 6.5.2).
+Needs are forecasts of peaks: who serves some of them whole leaves others less than they use now. These then
+look as if they needed ever more, since all they use is all they have, and stay last for ever.
 """
 
 from __future__ import annotations
@@ -30,14 +32,42 @@ def budgets(fleet: CardFleet, card: NDArray[np.int32]) -> NDArray[np.float32]:
     """
     turn = served_in_turn(fleet, card)
     need = np.minimum(np.maximum(fleet.need, fleet.floor), fleet.ceiling)
-    held = rationed(np.minimum(fleet.floor, need), fleet.allocatable, turn)
-    room = fleet.allocatable - summed(held, card, len(fleet.cards))
-    held = held + rationed(need - held, room, turn)
+    held = rationed(np.minimum(fleet.floor, need), fleet.allocatable, turn).astype(np.float64)
+    for priority in np.unique(fleet.priority)[::-1]:
+        mine = np.flatnonzero((fleet.priority == priority) & (card != NOWHERE))
+        room = np.maximum(fleet.allocatable - summed(held, card, len(fleet.cards)), 0)
+        wanted, weight = (need - held)[:, mine], 1 + fleet.score[mine].astype(np.float64) / 100
+        held[:, mine] += [_fair(*row, card[mine], weight) for row in zip(wanted, room, strict=True)]
     return _with_the_rest(fleet, held, need, card)
 
 
+def _fair(
+    wanted: NDArray[np.float64],
+    room: NDArray[np.float64],
+    card: NDArray[np.int32],
+    weight: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Share room (cards,) among those on each card: by weight, to each at most what it wants (applications,).
+
+    In the order of what is wanted for each unit of weight, everyone is served whole as long as an even share
+    of what is left would do; from the first on for whom it would not, all get that share.
+    """
+    order = np.lexsort((wanted / weight, card))
+    at, want, weighs = card[order], wanted[order], weight[order]
+    first = np.searchsorted(at, at, side="left")
+    before, weighed = np.cumsum(want) - want, np.cumsum(weighs) - weighs
+    behind = np.bincount(at, weights=weighs, minlength=room.size)[at] - (weighed - weighed[first])
+    even = (room[at] - (before - before[first])) / behind
+    short = want > even * weighs
+    share = np.full(room.size, -np.inf)
+    np.maximum.at(share, at[short], even[short])
+    share[np.isneginf(share)] = np.inf
+    granted: NDArray[np.float64] = np.minimum(wanted, np.maximum(share[card], 0) * weight)
+    return granted
+
+
 def served_in_turn(fleet: CardFleet, card: NDArray[np.int32]) -> Turn:
-    """Return the order in which applications take from their cards."""
+    """Return the order in which applications take from cards: by class, by server, who needs least first."""
     count = len(fleet.cards)
     at = np.where(card == NOWHERE, count, card).astype(np.int64)
     size = load_of(fleet.need.astype(np.float64), _typical(fleet)[:, None])
@@ -53,7 +83,7 @@ def summed(amounts: NDArray[np.floating], card: NDArray[np.int32], cards: int) -
 
 
 def _with_the_rest(
-    fleet: CardFleet, held: NDArray[np.float32], need: NDArray[np.float32], card: NDArray[np.int32]
+    fleet: CardFleet, held: NDArray[np.float64], need: NDArray[np.float32], card: NDArray[np.int32]
 ) -> NDArray[np.float32]:
     """Add what is left on each card, by need and up to its ceiling; or no end, where a card has none."""
     count = len(fleet.cards)

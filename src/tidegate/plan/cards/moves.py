@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.model.card_fleet import NOWHERE, Strategy
+from tidegate.plan.cards import ways
 from tidegate.plan.cards.budgets import summed
 from tidegate.plan.cards.pressure import lateness_of, load_of
 
@@ -40,6 +41,8 @@ class Standing:
     """(resources, cards) what those on a card need."""
     weight: NDArray[np.float64]
     """(cards,) of those on it."""
+    way_left: NDArray[np.float64]
+    """(servers, cards) bytes per second left of the way from each server."""
 
     def put(self, application: int, card: int) -> None:
         """Move one application; from or to nowhere, too."""
@@ -49,6 +52,7 @@ class Standing:
             if at != NOWHERE:
                 self.asked[:, at] += sign * need
                 self.weight[at] += sign * weight
+        ways.charge(self.fleet, self.way_left, application, before, card)
         self.card[application] = card
 
 
@@ -60,6 +64,7 @@ def standing(fleet: CardFleet) -> Standing:
         card=fleet.card.copy(),
         asked=summed(fleet.need, fleet.card, count),
         weight=summed(weights(fleet)[None], fleet.card, count)[0],
+        way_left=ways.left_of(fleet),
     )
 
 
@@ -95,7 +100,7 @@ def gains(at: Standing, rows: NDArray[np.intp] | None = None) -> NDArray[np.floa
 
 def pauses(fleet: CardFleet) -> NDArray[np.float64]:
     """Return how long a move to each card would pause each: (applications, cards) seconds."""
-    speed = fleet.between_bytes_per_second[np.maximum(fleet.card, 0)]
+    speed = np.maximum(fleet.between_bytes_per_second[np.maximum(fleet.card, 0)], 1.0)
     with np.errstate(divide="ignore"):
         handed = HANDOFF_PAUSE_SECONDS + fleet.state_bytes[:, None] / speed
     found = np.where(fleet.hands_off[:, None], handed, RESTART_PAUSE_SECONDS)

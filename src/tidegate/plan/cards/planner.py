@@ -13,6 +13,7 @@ import numpy as np
 
 from tidegate.model.card_fleet import NOWHERE, CardPlan, Move, Unplaced
 from tidegate.plan.cards import moves as moves_of
+from tidegate.plan.cards import ways
 from tidegate.plan.cards.budgets import budgets, served_in_turn
 from tidegate.plan.cards.pressure import lateness_of, load_of, load_parts
 
@@ -53,7 +54,7 @@ class CardPlanner:
         made += self._gained(at)
         return CardPlan(
             card=at.card,
-            budget=budgets(fleet, at.card),
+            budget=_until_moved(fleet, at.card),
             moves=tuple(made),
             unplaced=tuple(unplaced),
         )
@@ -65,9 +66,8 @@ class CardPlanner:
         weight = moves_of.weights(fleet)[:, None]
         movable = (at.card == fleet.card) & (fleet.card != NOWHERE) & fleet.heard[np.maximum(fleet.card, 0)]
         movable &= fleet.settled_seconds >= self.dwell_seconds
-        open_to = _open(fleet)
         while len(made) < self.moves_max:
-            gain = np.where(movable[:, None] & open_to, moves_of.gains(at), 0)
+            gain = np.where(movable[:, None] & open_cards(at), moves_of.gains(at), 0)
             with np.errstate(divide="ignore", invalid="ignore"):
                 back = np.where(gain > GAIN_MIN * weight, pause * weight / gain, np.inf)
             value = np.where(back <= self.pay_back_seconds_max, gain, 0)
@@ -78,6 +78,20 @@ class CardPlanner:
             at.put(application, card)
             movable[application] = False
         return made
+
+
+def _until_moved(fleet: CardFleet, card: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return what each may hold (resources, applications), while moves to ``card`` are still to be made.
+
+    A move can take its time. Until then nobody may hold more than where all are now, or who is to leave would
+    have what others do not want; nor more than once all have arrived, which makes room for them: so also who
+    is to leave, as it is with what it holds that it has to fit there.
+    """
+    planned = budgets(fleet, card)
+    if (card == fleet.card).all():
+        return planned
+    is_new = fleet.card == NOWHERE
+    return np.where(is_new, planned, np.minimum(planned, budgets(fleet, fleet.card)))
 
 
 def _evacuated(at: Standing) -> tuple[list[Move], list[Unplaced]]:
@@ -107,17 +121,21 @@ def _must(fleet: CardFleet) -> NDArray[np.bool_]:
     return leaves & ~np.isneginf(fleet.settled_seconds)
 
 
-def _open(fleet: CardFleet) -> NDArray[np.bool_]:
-    """Return which card would take whom in: (applications, cards)."""
+def open_cards(at: Standing, rows: NDArray[np.intp] | None = None) -> NDArray[np.bool_]:
+    """Return which card would take whom in, over links with room for it: (applications, cards).
+
+    ``rows`` says of which applications; of all without it.
+    """
+    fleet = at.fleet
+    rows = np.arange(at.card.size) if rows is None else rows
     cards = fleet.takes_new & fleet.heard & ~fleet.must_leave
-    everyone = np.broadcast_to(cards, (len(fleet.applications), cards.size))
-    return everyone if fleet.refused is None else everyone & ~fleet.refused
+    everyone = cards & ways.open_to(fleet, at.way_left, rows)
+    return everyone if fleet.refused is None else everyone & ~fleet.refused[rows]
 
 
 def _best(at: Standing, application: int) -> int:
     """Return the card on which one application would gain most among those it fits on; or `NOWHERE`."""
-    fleet = at.fleet
-    fits = _open(fleet)[application] & (_joined(at, application) <= 1)
+    fits = open_cards(at, np.array([application]))[0] & (_joined(at, application) <= 1)
     if not fits.any():
         return NOWHERE
     gain = moves_of.gains(at, np.array([application]))[0]
@@ -166,7 +184,7 @@ def _lacking(at: Standing, application: int) -> str:
         return NO_CARD
     load = _joined(at, application)[open_to]
     if load.min() <= 1:
-        return REFUSED
+        return ways.crowded(fleet, at.way_left, application, open_to[load <= 1]) or REFUSED
     nearest = int(open_to[load.argmin()])
     need = fleet.need[:, application].astype(np.float64)
     short = at.asked[:, nearest] + need - fleet.allocatable[:, nearest]

@@ -1,8 +1,10 @@
-"""What it costs that a card is as full as it is: the share of requests that come late because of it.
+"""What it costs that a card is as full as it is: how late its requests are because of it.
 
-Up to `CALM` of what is allocatable nothing is late. From there to full, waiting grows ever faster: a quarter
-of the square of how far it is on the way. Beyond full, what can't be served is late whatever one does:
-1 - 1 / load. Of all resources the fullest counts, as in the servers' score.
+Up to `CALM` of what is allocatable nothing is late. From there on waiting grows ever faster: a quarter of
+the square of how far it is on the way to full, which at full is the share of requests that are late. It
+goes on so beyond: all share what there is, so all wait, and the more the more is asked for. It must not
+flatten out there, or one card would be given up to what the others are spared; and needs are forecasts,
+mostly too high. Of all resources the fullest counts, as in the servers' score.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ CALM: Final = 0.7
 waits about 2.3 times its own service (load / (1 - load), M/M/1), at 0.9 nine times."""
 LATE_AT_FULL: Final = 0.25
 """Share that is late on a card whose forecast peak just fills it."""
+LOAD_MAX: Final = 10.0
+"""A higher load is no worse: it has to stay a number."""
 
 
 def load_of(asked: NDArray[np.float64], allocatable: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -37,8 +41,7 @@ def load_parts(asked: NDArray[np.float64], allocatable: NDArray[np.float64]) -> 
 
 
 def lateness_of(load: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share (...) that comes late at loads (...), 0-1; rises with load."""
-    on_the_way = np.clip((load - CALM) / (1 - CALM), 0, 1)
-    beyond = 1 - 1 / np.maximum(load, 1)
-    found: NDArray[np.float64] = LATE_AT_FULL * on_the_way**2 + (1 - LATE_AT_FULL) * beyond
+    """Return how late requests are at loads (...): 0 and up, a quarter at full; rises ever faster."""
+    on_the_way = np.maximum(np.minimum(load, LOAD_MAX) - CALM, 0) / (1 - CALM)
+    found: NDArray[np.float64] = LATE_AT_FULL * on_the_way**2
     return found

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tidegate.model.columns import Column, Columns, prefixed, under
+from tidegate.model.columns import Column, Columns, flat, prefixed, under
 from tidegate.model.forecast import Drift
 from tidegate.model.plan import Plan, Reason
 from tidegate.model.roster import HOST
@@ -163,28 +163,29 @@ class Tidegate:
             return safe, np.zeros(safe.shape, dtype=np.bool_)
         at_once = np.zeros(safe.shape, dtype=np.bool_) if curve.at_once is None else curve.at_once
         self._memory["at_once"] = at_once
-        total = safe.copy()
+        total = np.array(safe, order="C")
         start = np.log(PRICE_START * snapshot.roster.violation_rate**PRICE_START_POWER).astype(np.float32)
-        for row in range(held.shape[0]):
-            for begin in range(0, held.shape[1], CHUNK):
-                part = slice(begin, begin + CHUNK)
-                newcomer = NEWCOMER_LOG * np.exp(-self._memory["seen_seconds"][row, part] / NEWCOMER_SECONDS)
-                # A schedule never runs short, and its price would sink until running short pays.
-                log_price = self._memory["price"][row, part]
-                log_price = np.where(at_once[row, part], np.maximum(log_price, 0), log_price)
-                price = np.exp(log_price + start[part] + newcomer)
-                capacity = curve.scale[row, part]
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    grant = np.minimum(held[row, part] / capacity, 1)
-                wanted, gap = _cheapest(curve, row, part, grant, price)
-                calmed = self._calmed(row, part, grant, wanted, gap)
-                calmed = np.where(at_once[row, part], wanted, calmed)
-                total[row, part] = np.where(curve.acts[row, part], calmed * capacity, total[row, part])
+        starts, at_once = np.broadcast_to(start, safe.shape).reshape(-1), at_once.reshape(-1)
+        seen, prices = flat(self._memory["seen_seconds"]), flat(self._memory["price"])
+        scale, acts, helds = curve.scale.reshape(-1), curve.acts.reshape(-1), held.reshape(-1)
+        totals = flat(total)
+        for begin in range(0, totals.size, CHUNK):
+            part = slice(begin, begin + CHUNK)
+            newcomer = NEWCOMER_LOG * np.exp(-seen[part] / NEWCOMER_SECONDS)
+            # A schedule never runs short, and its price would sink until running short pays.
+            log_price = np.where(at_once[part], np.maximum(prices[part], 0), prices[part])
+            price = np.exp(log_price + starts[part] + newcomer)
+            capacity = scale[part]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                grant = np.minimum(helds[part] / capacity, 1)
+            wanted, gap = _cheapest(curve, part, grant, price)
+            calmed = self._calmed(part, grant, wanted, gap)
+            calmed = np.where(at_once[part], wanted, calmed)
+            totals[part] = np.where(acts[part], calmed * capacity, totals[part])
         return total, curve.acts
 
     def _calmed(
         self,
-        row: int,
         part: slice,
         grant: NDArray[np.float32],
         wanted: NDArray[np.float32],
@@ -194,10 +195,10 @@ class Tidegate:
         grows = wanted > grant
         # What is held of an unknown capacity is no regret: once unknown, the sum would stay so.
         gap = np.nan_to_num(gap)
-        regret = self._memory["regret"][row, part]
+        regret = flat(self._memory["regret"])[part]
         summed = np.where(grows == (regret < 0), regret, 0) + np.where(grows, -gap, gap)
         regret[:] = summed
-        return np.where(np.abs(summed) > np.exp(self._memory["calm"][row, part]), wanted, grant)
+        return np.where(np.abs(summed) > np.exp(flat(self._memory["calm"])[part]), wanted, grant)
 
     def _follow_changes(self, snapshot: Snapshot, held: NDArray[np.float32]) -> None:
         """Look at what became of the last plan: a change ends regret and raises the threshold.
@@ -243,18 +244,17 @@ def aim(violation_rate: NDArray[np.float32], step_seconds: int) -> NDArray[np.fl
 
 def _cheapest(
     curve: Exceedance,
-    row: int,
     part: slice,
     grant: NDArray[np.float32],
     price: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the rung with the least grant + price x risk, and what holding ``grant`` costs above it.
 
-    Both (series,) in shares of capacity.
+    ``part`` are flat numbers of series. Both (series,) in shares of capacity.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        last = curve.base[row, part] / curve.scale[row, part]
-    probability = curve.probability[:, row, part]
+        last = curve.base.reshape(-1)[part] / curve.scale.reshape(-1)[part]
+    probability = curve.probability.reshape(curve.offsets.size, -1)[:, part]
     rung = last + curve.offsets[:, None]
     cost = probability * price
     cost += rung

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tidegate.agents.agent.agent import MEMORY_FILE
+from tidegate.agents.agent.connection import Connection
 from tidegate.agents.agent.standing import ALONE_SECONDS, SILENT_SECONDS, Standing, standing
+from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import TidegateError
 from tidegate.model.outcome import Phase
 from tidegate.wire.orders import ServerOrders
@@ -22,7 +25,7 @@ def ordered(card, name="one", **other):
         epoch=1,
         roster_version=agent.who.version,
         batch_number=agent.number,
-        expires_nanoseconds=card.time.nanoseconds() + 10**9,
+        ttl_nanoseconds=10**9,
         workload_id=np.array([1], dtype=np.int64),
         resource_row=np.array([0], dtype=np.uint8),
         amount_from=np.array([4.0], dtype=np.float32),
@@ -58,7 +61,7 @@ def test_the_same_orders_are_done_once_and_answered_twice(one):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"expires_nanoseconds": 1}, "expired"),
+        ({"batch_number": 99}, "expired"),
         ({"roster_version": 99}, "roster 99"),
         ({"workload_id": np.array([77], dtype=np.int64)}, "workload 77"),
     ],
@@ -170,3 +173,69 @@ def test_a_clock_that_is_put_back_does_not_keep_an_agent_led(card):
     assert card.wires["one"].agent.standing is Standing.HOLDING
     card.turn(int(ALONE_SECONDS))
     assert card.wires["one"].agent.standing is Standing.ALONE
+
+
+def test_orders_expire_by_how_long_ago_the_agent_itself_took_their_batch(one):
+    card, agent, _ = one
+    late = ordered(card)
+    card.time.seconds += 1.5  # it was held up on its way
+    assert "expired" in agent.carry_out(late).refused
+    assert agent.carry_out(replace(late, number=1_001, ttl_nanoseconds=2 * 10**9)).refused == ""
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_device_whose_clock_is_hours_off_is_obeyed_all_the_same(card, hours):
+    card.servers._now = lambda: card.time.nanoseconds() + hours * 3600 * 10**9
+    server = card.add("one", 1)
+    server.demand[:] = 0.5
+    before = server.grant.copy()
+    card.turn(90)
+    assert (server.grant < before).all()
+
+
+def test_orders_on_a_batch_of_long_ago_are_late_whatever_they_say(one):
+    card, agent, _ = one
+    old = ordered(card, ttl_nanoseconds=10**15)
+    card.turn(70)
+    assert "expired" in agent.carry_out(replace(old, roster_version=agent.who.version)).refused
+
+
+class Failing:
+    """A server that can't be read for some steps."""
+
+    def __init__(self, agent, times):
+        self.sample, self.left, self.calls = agent.sample, times, 0
+
+    def __call__(self):
+        self.calls += 1
+        if self.calls > 1 and self.left:
+            self.left -= 1
+            raise TidegateError("the disk is slow")
+        return self.sample()
+
+
+def connected(agent, times, tmp_path):
+    told, failing = [], Failing(agent, times)
+    agent.sample = failing
+    made = Connection(agent, address=f"unix:{tmp_path}/nobody.sock", clock=SystemClock(), told=told.append)
+    return made, told, failing
+
+
+def test_one_that_can_t_be_read_for_a_while_is_read_again_and_tells_it_once(one, tmp_path):
+    _, agent, _ = one
+    made, told, failing = connected(agent, 3, tmp_path)
+    asyncio.run(made.run(step_seconds=0.005, ticks=6))
+    assert failing.calls == 7
+    said = [sentence for sentence in told if sentence.startswith("this server")]
+    assert len(said) == 2
+    assert "the disk is slow" in said[0]
+    assert "after 3 steps" in said[1]
+
+
+def test_one_that_can_never_be_read_ends_after_so_many_steps(one, tmp_path, monkeypatch):
+    monkeypatch.setattr("tidegate.agents.agent.connection.READS_FAILED_MAX", 4)
+    _, agent, _ = one
+    made, _, failing = connected(agent, 99, tmp_path)
+    with pytest.raises(TidegateError, match="disk is slow"):
+        asyncio.run(made.run(step_seconds=0.005, ticks=50))
+    assert failing.calls == 5

@@ -13,10 +13,13 @@ from structlog.testing import capture_logs
 from tests.unit.agents.device.conftest import SPEC
 from tidegate.agents.device.deciding import Deciding, Sizes
 from tidegate.agents.device.services.device import Device
+from tidegate.app.plan_shown import plan_shown
+from tidegate.journal.sql.controls import Controls, controls_of
 from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.reader import Reader
 from tidegate.journal.sql.writer import opened
 from tidegate.model.application import Amounts
+from tidegate.model.autonomy import Autonomy, Level
 from tidegate.model.errors import TidegateError
 
 SIZES = Sizes(policy="reactive")
@@ -48,6 +51,7 @@ def turn(stage, deciding, times=3):
         stage.clock.advance(1)
         deciding.device.profiling.turn()
         deciding._tick()
+        deciding._think()
 
 
 def carried_out(deciding):
@@ -110,3 +114,90 @@ def test_a_budget_does_not_hold_down_what_is_expected(stage, tmp_path):
         assert deciding._own.ceilings[0, 0] == 3.0  # the ceiling it has agreed on
         turn(stage, deciding, times=60)
         assert deciding.device.outlook.of("web").cpu_cores > 0.9  # it used one core, and asked for more
+
+
+def said(folder, how, *arguments):
+    with controls_of(location(str(folder / "decisions.db")), Level.AUTO) as controls:
+        getattr(controls, how)(*arguments, now_seconds=0)
+
+
+def last_reasons(folder):
+    reader = Reader.of(location(str(folder / "decisions.db")))
+    try:
+        shown = plan_shown(reader, Autonomy(default=Level.AUTO))
+    finally:
+        reader.close()
+    return {row.resource: (row.guard or "", row.held, row.wanted) for row in shown.rows}
+
+
+@pytest.mark.parametrize(
+    ("how", "arguments", "why"),
+    [
+        ("pause", (), "paused"),
+        ("allow", ("w*", Level.RECOMMEND), "recommended only"),
+        ("allow", ("web", Level.OBSERVE), "observed only"),
+    ],
+)
+def test_what_people_say_in_the_journal_stops_it_and_the_wish_is_noted(stage, tmp_path, how, arguments, why):
+    with deciding_on(stage, tmp_path) as deciding:
+        said(tmp_path, how, *arguments)
+        deciding.listen()
+        turn(stage, deciding, times=5)
+        carried_out(deciding)
+        assert stage.held().cpu_cores == 1.0
+        assert why in last_reasons(tmp_path)["cpu"][0]
+        said(tmp_path, *(("resume",) if how == "pause" else ("allow", "*", Level.AUTO)))
+        deciding.listen()
+        turn(stage, deciding, times=3)
+        carried_out(deciding)
+    assert stage.held().cpu_cores > 1.2
+
+
+def test_a_rule_holds_for_whom_it_names_alone(stage, tmp_path):
+    stage.lifecycle.create("other", replace(SPEC, ports=(7001,)))
+    stage.runtime.program("other").cpu_cores_wanted = 2.0
+    with deciding_on(stage, tmp_path) as deciding:
+        said(tmp_path, "allow", "web", Level.OBSERVE)
+        deciding.listen()
+        turn(stage, deciding, times=3)
+        carried_out(deciding)
+    assert stage.held("web").cpu_cores == 1.0
+    assert stage.held("other").cpu_cores > 1.0
+
+
+def test_a_rule_is_heard_while_it_runs_without_being_asked(stage, tmp_path):
+    async def scenario(deciding):
+        running = asyncio.create_task(deciding._pace())
+        said(tmp_path, "pause")
+        for _ in range(60):
+            await asyncio.sleep(0.05)
+            if deciding._allowed.paused:
+                break
+        running.cancel()
+        assert deciding._allowed.paused
+
+    with deciding_on(stage, tmp_path) as deciding:
+        asyncio.run(scenario(deciding))
+
+
+def test_where_autonomy_can_t_be_read_what_was_said_last_holds(stage, tmp_path, monkeypatch):
+    def broken(_self):
+        raise TidegateError("the disk is gone")
+
+    with capture_logs() as told, deciding_on(stage, tmp_path) as deciding:
+        said(tmp_path, "pause")
+        deciding.listen()
+        monkeypatch.setattr(Controls, "autonomy", broken)
+        deciding.listen()
+        assert deciding._allowed.paused
+    assert any("autonomy can't be read" in one["event"] for one in told)
+
+
+def test_without_a_journal_the_level_at_its_start_holds(stage):
+    device = Device(card=stage.card, moving=None, threads=ThreadPoolExecutor(1))
+    made = Deciding(device=device, sizes=replace(SIZES, autonomy=Level.RECOMMEND))
+    made._own.greet()
+    turn(stage, made, times=5)
+    carried_out(made)
+    device.threads.shutdown()
+    assert stage.held().cpu_cores == 1.0

@@ -8,6 +8,7 @@ import pytest
 
 from tidegate.agents.device.handouts import Handouts
 from tidegate.agents.device.moving import SETTLE_NANOSECONDS, Moving
+from tidegate.agents.device.peers import LISTEN_SECONDS_MAX, Standby
 from tidegate.agents.device.records import MigrationPhase, Strategy
 from tidegate.model.application import Amounts, ApplicationState
 from tidegate.model.errors import TidegateError
@@ -83,7 +84,7 @@ def test_a_standby_that_does_not_stay_up_is_not_relied_on(stage, spec, clock):
             return ("10.0.0.2:7000",)
 
         def standing(self, *given, **named):
-            return "it does not stay up"
+            return Standby("it does not stay up")
 
     stage.lifecycle.create("web", spec)
     move = stage.moves.begin("web", target="card-b", address="b")
@@ -96,6 +97,47 @@ def test_a_standby_that_does_not_stay_up_is_not_relied_on(stage, spec, clock):
     assert (ended.phase, ended.why) == (MigrationPhase.FAILED, "it does not stay up")
     assert not [call for call, _ in stage.runtime.calls if call == "export_state"]
     assert SETTLE_NANOSECONDS > 10**9  # the target looks after its programs every second
+
+
+def loading(stage, spec, clock, *, until):
+    """Move to a target whose program is being loaded for so many seconds; yields each second of it."""
+
+    class Loading(Silent):
+        def prepare(self, *given, **named):
+            return ("10.0.0.2:7000",)
+
+        def standing(self, *given, **named):
+            return Standby(listens=clock.now_seconds() >= began + until)
+
+        def activate(self, *given, **named):
+            pass
+
+    began = clock.now_seconds()
+    stage.lifecycle.create("web", spec)
+    move = stage.moves.begin("web", target="card-b", address="b")
+    moving = Moving(stage.card, lambda *_: Loading())
+    for second in range(until + 10):
+        for identifier in moving.due():
+            moving.step(identifier)
+        yield second, stage.card.migration(move.id)
+        clock.advance(1)
+
+
+def test_it_serves_until_its_standby_has_been_loaded(stage, spec, clock):
+    """A standby on a full card takes long to load; who let go before served nobody for so long."""
+    for second, move in loading(stage, spec, clock, until=30):
+        if second < 30:
+            assert move.phase in {MigrationPhase.PENDING, MigrationPhase.PREPARING}
+            assert stage.runtime.program("web").serving
+    assert move.phase is MigrationPhase.SUCCEEDED
+    assert move.pause_nanoseconds == 0
+
+
+def test_a_standby_that_never_listens_is_given_up(stage, spec, clock):
+    *_, (_, move) = loading(stage, spec, clock, until=round(LISTEN_SECONDS_MAX) + 10)
+    assert move.phase is MigrationPhase.FAILED
+    assert "does not listen on its control socket after 120 s" in move.why
+    assert stage.runtime.program("web").serving
 
 
 def test_an_owner_is_never_withdrawn(stage, spec):

@@ -16,6 +16,7 @@ from tidegate.agents.device.card import SECOND, Card
 from tidegate.agents.device.lifecycle import Lifecycle
 from tidegate.agents.device.moves import Moves
 from tidegate.agents.device.moving import Moving
+from tidegate.agents.device.peers import Standby
 from tidegate.agents.device.records import MigrationPhase, Strategy
 from tidegate.agents.device.room import Room, allocated
 from tidegate.agents.device.store import Store
@@ -175,7 +176,7 @@ class Wire:
         def do(core):
             one = core.application(name)
             waits = one.wanted is ApplicationState.STANDBY and one.epoch == epoch
-            return "" if waits else f"it is {one.state.name}"
+            return Standby("" if waits else f"it is {one.state.name}")
 
         return self._call(do)
 

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tidegate.agents.device.card import SECOND
+from tidegate.agents.device.moving import SETTLE_NANOSECONDS
 from tidegate.app.certificates import Authority
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.refusals import Because, Refusal
@@ -38,6 +40,29 @@ def test_an_application_moves_from_one_card_to_another(tmp_path, asked, a_card):
             assert list((tmp_path / "card-a" / "handouts").iterdir()) == []
             get = application_pb2.GetApplicationRequest(name=WEB)
             await api.refused(Because.NOT_FOUND, api.applications.GetApplication, get, "moved to card card-b")
+
+    asyncio.run(asyncio.wait_for(whole(), TESTS_END_SECONDS))
+
+
+def test_it_serves_on_while_the_other_card_loads_its_program(tmp_path, asked, a_card):
+    async def whole():
+        async with asked(tmp_path) as (api, here), a_card(tmp_path, "card-b") as (address, there):
+            await api.create()
+            spec = {"application": WEB, "target": "cards/card-b", "target_address": address}
+            request = migration_pb2.CreateMigrationRequest(parent=CARD, migration={"spec": spec})
+            begun = (await api.migrations.CreateMigration(request)).migration
+            while not there.found():  # noqa: ASYNC110 - nobody sets an event
+                await asyncio.sleep(0.01)
+            there.program("web").listens = False
+            await asyncio.sleep(SETTLE_NANOSECONDS / SECOND + 1.5)
+            get = migration_pb2.GetMigrationRequest(name=begun.name)
+            waits = (await api.migrations.GetMigration(get)).migration.status
+            assert waits.phase == migration_pb2.MIGRATION_PHASE_PREPARING
+            assert here.program("web").serving
+            there.program("web").listens = True
+            watch = migration_pb2.WatchMigrationRequest(name=begun.name)
+            phases = [told.migration.status async for told in api.migrations.WatchMigration(watch)]
+            assert phases[-1].phase == migration_pb2.MIGRATION_PHASE_SUCCEEDED, phases[-1].reason
 
     asyncio.run(asyncio.wait_for(whole(), TESTS_END_SECONDS))
 
@@ -94,6 +119,8 @@ def test_over_the_network_each_may_do_what_its_role_says(tmp_path, a_card, api_o
                 await api.refused(Because.NOT_ALLOWED, activate, None)
             async with speaking(Role.DEVICE, "card-b") as api:
                 await activate(None)
+                card = (await api.cards.GetCard(card_pb2.GetCardRequest(name=CARD))).card
+                assert [use.received_bytes_per_second for use in card.status.links[0].uses] == [1]
                 await api.refused(
                     Because.NOT_NOW, api.applications.DeleteApplication, withdraw, "can't be withdrawn"
                 )

@@ -94,8 +94,10 @@ class MemoryCard:
 
     async def limit(self, name, budget):
         self.reachable()
-        self.budgets[name] = budget
         one = self.apps[name]
+        if any(one.epoch < moving.epoch for moving in self.moves.values() if moving.application == name):
+            raise refusal(Because.NOT_NOW, f"{name} is being moved")
+        self.budgets[name] = budget
         self.apps[name] = replace(one, spec=replace(one.spec, budget=budget))
 
 
@@ -179,6 +181,19 @@ def test_budgets_follow_class_and_are_sent_once(world):
     sent.clear()
     world.turn()
     assert sent == {}
+
+
+def test_a_budget_is_told_again_before_its_card_would_let_it_lapse(world):
+    world.put("a", "app", 1.0)
+    world.turn()
+    sent = world.cards["a"].budgets
+    assert sent
+    told = []
+    for _ in range(30):
+        sent.clear()
+        world.turn()
+        told.append(bool(sent))
+    assert 4 <= sum(told) <= 6  # each minute of five
 
 
 def test_a_drained_card_is_emptied_and_then_left_alone(world):
@@ -340,6 +355,7 @@ def test_moves_are_handed_over_where_that_is_possible(world):
     crowd(world)
     world.turn(4)
     assert {moving.strategy for moving in world.cards["a"].moves.values()} == {Strategy.HANDOFF}
+    assert not any("did not take its budget" in event.sentence for event in world.store.events())
 
 
 def test_a_move_waits_until_budgets_have_made_room(world):
@@ -351,6 +367,7 @@ def test_a_move_waits_until_budgets_have_made_room(world):
     world.turn(10)
     assert [name for name, card in world.on().items() if card == "a"] == ["app-0", "app-1", "app-2"]
     assert world.cards["b"].budgets["greedy"].cpu_cores < 2.0
+    assert world.cards["a"].budgets.keys() == {"app-0", "app-1", "app-2"}  # also who waits to move
     assert not any("moves from" in event.sentence for event in world.store.events())
     for card in "bc":
         world.hold(card, 0.6)

@@ -245,16 +245,16 @@ def test_who_is_on_the_way_is_charged_at_both_ends():
 
 def test_patience_grows_to_an_hour_and_is_bounded():
     patience = Patience()
-    patience.refused("x", "a", 0.0)
+    patience.refused("x", "a", 0.0, "no")
     assert patience.waiting(AGAIN_SECONDS - 1) == {("x", "a")}
     assert patience.waiting(AGAIN_SECONDS) == frozenset()
     for _ in range(20):
-        patience.refused("x", "a", 0.0)
+        patience.refused("x", "a", 0.0, "no")
     assert patience.waiting(AGAIN_SECONDS_MAX - 1) == {("x", "a")}
     patience.forget("x")
     assert patience.waiting(0.0) == frozenset()
     for at in range(REMEMBERED_MAX + 5):
-        patience.refused(str(at), "a", 0.0)
+        patience.refused(str(at), "a", 0.0, "no")
     assert len(patience.waiting(0.0)) == REMEMBERED_MAX
 
 
@@ -280,3 +280,13 @@ def test_a_name_that_was_there_before_is_taken_in_at_the_next_turn(world):
     world.turn(2)
     assert world.store.placed()["web"].epoch == 40
     assert "web" in world.on()
+
+
+def test_one_that_waits_says_what_a_card_said_last(world):
+    for card in world.cards.values():
+        card.refuses = True
+    world.turn()
+    world.cell.admit("app", spec(1.0))
+    (one, *_) = [each for _ in range(15) for each in world.turn().plan.unplaced]
+    assert "said no to it lately" in one.reason
+    assert "said: cpu: 1 core is lacking" in one.reason

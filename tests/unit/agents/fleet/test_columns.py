@@ -10,14 +10,11 @@ import pytest
 from tidegate.agents.fleet.columns import (
     FIELDS,
     IDLE_RATIO,
-    LATENCY_USUAL_SECONDS,
     budget_of,
     columns,
-    late,
     needed,
-    way_seconds,
 )
-from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Link, Placed
+from tidegate.agents.fleet.records import ApplicationSeen, CardSeen, Placed
 from tidegate.model.application import Amounts, ApplicationSpec, ApplicationState
 from tidegate.plan.cards import CardPlanner
 
@@ -102,12 +99,3 @@ def test_what_is_needed_is_what_its_latency_needs_if_that_is_more():
     assert needed(seen.spec, replace(seen, expected=Amounts(cpu_cores=3.0))).cpu_cores == 3.0
     assert needed(seen.spec, replace(seen, cpu_cores_for_sla=None)).cpu_cores == pytest.approx(1.2)
     assert needed(seen.spec, None).cpu_cores == 1.0
-
-
-def test_loss_makes_a_way_late_as_delay_does():
-    clean, lossy = Link(latency_seconds=0.01), Link(latency_seconds=0.01, loss_ratio=0.1)
-    assert way_seconds(clean) == 0.01
-    assert way_seconds(lossy) == pytest.approx(0.01 + 0.2 / 9)
-    card = CardSeen(name="a", address="", allocatable=Amounts(), links={"s": clean})
-    assert late(replace(spec(), server="s"), card) == pytest.approx(0.01 / LATENCY_USUAL_SECONDS)
-    assert late(spec(), card) == 0

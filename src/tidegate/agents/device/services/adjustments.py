@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tidegate.agents.device.services.asking import authorized, page, request_of
+from tidegate.agents.device.services.asking import authorized, request_of
 from tidegate.agents.device.services.messages import adjustment_message
 from tidegate.model.refusals import Because, Refusal
 from tidegate.wire import amounts as amounts_codec
 from tidegate.wire.card.v1 import adjustment_pb2, adjustment_pb2_grpc
 from tidegate.wire.fields import in_field
 from tidegate.wire.names import adjustment_of, application_of
+from tidegate.wire.paging import page
 
 if TYPE_CHECKING:
     from tidegate.agents.device.records import Adjustment

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.device.lifecycle import GRACE_SECONDS
-from tidegate.agents.device.services.asking import authorized, card_asking, page, request_of
+from tidegate.agents.device.services.asking import authorized, card_asking, request_of
 from tidegate.agents.device.services.messages import application_message
 from tidegate.model.application import ApplicationState
 from tidegate.model.refusals import InvalidField
@@ -15,6 +15,7 @@ from tidegate.wire import applications as codec
 from tidegate.wire.card.v1 import application_pb2, application_pb2_grpc
 from tidegate.wire.clocks import duration
 from tidegate.wire.names import application_id, application_of, card_of
+from tidegate.wire.paging import page
 
 if TYPE_CHECKING:
     from tidegate.agents.device.services.asking import Context
@@ -90,6 +91,7 @@ class Applications(application_pb2_grpc.ApplicationServiceServicer):
                 lambda spec: codec.updated(spec, wanted.spec, request.update_mask.paths),
                 etag=wanted.etag,
                 validate_only=request.validate_only,
+                tells_budget="spec.budget" in request.update_mask.paths,
                 request=request_of(request),
             )
         )

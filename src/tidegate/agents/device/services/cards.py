@@ -7,11 +7,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tidegate.agents.device.lifecycle import set_draining
-from tidegate.agents.device.services.asking import authorized, page, request_of
+from tidegate.agents.device.services.asking import authorized, request_of
 from tidegate.agents.device.services.messages import card_message
 from tidegate.model.refusals import InvalidField
 from tidegate.wire.card.v1 import card_pb2, card_pb2_grpc
 from tidegate.wire.names import card_of
+from tidegate.wire.paging import page
 
 if TYPE_CHECKING:
     from tidegate.agents.device.services.asking import Context

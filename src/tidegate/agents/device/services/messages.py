@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tidegate.agents.device.budgeting import LAPSE_SECONDS, has_lapsed
 from tidegate.agents.device.curve import fitted
 from tidegate.agents.device.records import MigrationPhase, Strategy
 from tidegate.agents.device.room import allocated, amounts, overfull
 from tidegate.model.application import Amounts, ApplicationState
 from tidegate.model.links import PATIENCE_SECONDS
+from tidegate.plan.cards.moves import HANDOFF_PAUSE_SECONDS, RESTART_PAUSE_SECONDS
 from tidegate.wire import amounts as amounts_codec
 from tidegate.wire import applications as applications_codec
 from tidegate.wire.card.v1 import (
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from tidegate.agents.device.records import Adjustment, Application, Migration, Profile
     from tidegate.agents.device.samples import Sample
     from tidegate.agents.device.services.device import Device
+    from tidegate.model.application import Running
     from tidegate.model.links import LinkTelemetry
 
 MILLIS: Final = 1000
@@ -79,7 +82,7 @@ def card_message(device: Device) -> card_pb2.Card:
                 )
                 for one in device.outlook.servers
             ],
-            links=[link_message(one) for one in device.links],
+            links=[link_message(one) for one in device.ways()],
             probe_address=device.probe_address,
             state_version=settings.state_version,
             core_worth_millis=round(device.core_worth * MILLIS),
@@ -99,6 +102,17 @@ def link_message(link: LinkTelemetry) -> card_pb2.LinkStatus:
         capacity_bytes_per_second=link.capacity_bytes_per_second,
         used_bytes_per_second=link.used_bytes_per_second,
         measured_nanoseconds=nanoseconds(max(link.measured_seconds, 0.0)),
+        capacity_from=card_pb2.CapacityFrom.ValueType(int(link.capacity_from or 0)),
+        headroom_bytes_per_second=link.headroom_bytes_per_second,
+        uses=[
+            card_pb2.LinkUse(
+                consumer=card_pb2.LinkConsumer.ValueType(int(use.consumer)),
+                about=use.about,
+                received_bytes_per_second=round(use.received_bytes_per_second),
+                sent_bytes_per_second=round(use.sent_bytes_per_second),
+            )
+            for use in link.uses
+        ],
     )
 
 
@@ -131,11 +145,38 @@ def application_message(device: Device, one: Application) -> application_pb2.App
                     truth=TRUE if runs else FALSE,
                     message=one.failure,
                     changed_nanoseconds=one.changed_nanoseconds,
-                )
+                ),
+                *_listening(one, found),
+                *_budget_conditions(one, card.now()),
             ],
         ),
         etag=one.etag,
     )
+
+
+def _listening(one: Application, found: Running | None) -> list[amounts_pb2.Condition]:
+    """Return whether one on standby would take a state in; nothing of others."""
+    if one.state is not ApplicationState.STANDBY or found is None:
+        return []
+    said = "" if found.listens else "its program is still being loaded"
+    truth = TRUE if found.listens else FALSE
+    return [amounts_pb2.Condition(type=applications_codec.LISTENING, truth=truth, message=said)]
+
+
+def _budget_conditions(one: Application, now_nanoseconds: int) -> list[amounts_pb2.Condition]:
+    """Return whether the budget it was given holds; nothing where it was given none."""
+    if not one.spec.budget.known():
+        return []
+    lapsed = has_lapsed(one, now_nanoseconds)
+    told = (
+        f"its budget was not told again for {LAPSE_SECONDS:g} s and holds no more: it may hold up to its "
+        "ceiling; see that the fleet manager runs"
+    )
+    return [
+        amounts_pb2.Condition(
+            type="BudgetFresh", truth=FALSE if lapsed else TRUE, message=told if lapsed else ""
+        )
+    ]
 
 
 def adjustment_message(device: Device, one: Adjustment) -> adjustment_pb2.Adjustment:
@@ -151,6 +192,24 @@ def adjustment_message(device: Device, one: Adjustment) -> adjustment_pb2.Adjust
         expires_nanoseconds=one.expires_nanoseconds,
         state_version=one.state_version,
     )
+
+
+def expected_pause_seconds(device: Device, one: Migration) -> float:
+    """Return how long nobody is expected to serve while it moves; 0 where it has ended, or nobody knows."""
+    if one.ended:
+        return 0.0
+    if one.strategy is not Strategy.HANDOFF:
+        return RESTART_PAUSE_SECONDS
+    way = device.way_to(one.target)
+    if way is None or way.headroom_bytes_per_second is None:
+        return 0.0
+    mine = sum(use.sent_bytes_per_second for use in way.uses if use.about == one.application)
+    left = way.headroom_bytes_per_second + mine  # what it sends itself is not in its way
+    if not left:
+        return 0.0
+    known = device.card.applications.get(one.application)
+    state_bytes = one.bytes_total or (0 if known is None else known.spec.state_bytes)
+    return HANDOFF_PAUSE_SECONDS + state_bytes / left
 
 
 def migration_message(device: Device, one: Migration) -> migration_pb2.Migration:
@@ -175,6 +234,7 @@ def migration_message(device: Device, one: Migration) -> migration_pb2.Migration
             began_nanoseconds=one.began_nanoseconds,
             ended_nanoseconds=one.ended_nanoseconds,
             strategy=strategy,
+            expected_pause_nanoseconds=nanoseconds(expected_pause_seconds(device, one)),
         ),
     )
 

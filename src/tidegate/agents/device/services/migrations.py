@@ -7,18 +7,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from tidegate.agents.device.services.asking import authorized, card_asking, page, request_of
+from tidegate.agents.device.services.asking import authorized, card_asking, request_of
 from tidegate.agents.device.services.messages import has_ended, migration_message, strategy_record
 from tidegate.model.errors import InputError, TidegateError
+from tidegate.model.links import Consumer
 from tidegate.model.refusals import InvalidField
 from tidegate.wire import applications as codec
 from tidegate.wire.addresses import address_of
 from tidegate.wire.card.v1 import migration_pb2, migration_pb2_grpc
 from tidegate.wire.fields import checked_text
 from tidegate.wire.names import application_of, card_of, migration_of
+from tidegate.wire.paging import page
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tidegate.agents.device.services.asking import Context
     from tidegate.agents.device.services.device import Device
@@ -135,7 +137,13 @@ class Migrations(migration_pb2_grpc.MigrationServiceServicer):
             raise InvalidField(
                 "header.state_bytes", f"{first.header.state_bytes} is outside 0-{codec.STATE_BYTES_MAX}"
             )
-        state = _state(messages, first.state, asyncio.get_running_loop())
+        owner = asked_by or device.card.application(named.application).owner
+
+        def carried(count: int) -> None:
+            if owner:
+                device.ledger.count(owner, Consumer.MOVE, named.application, received=count)
+
+        state = _state(messages, first.state, asyncio.get_running_loop(), carried)
         took = await device.do(
             lambda: device.taking_in.activate(
                 named.application,
@@ -158,8 +166,9 @@ def _state(
     messages: AsyncIterator[migration_pb2.ActivateApplicationRequest],
     first: bytes,
     loop: asyncio.AbstractEventLoop,
+    carried: Callable[[int], None],
 ) -> Iterator[bytes]:
-    """Yield a state that comes in messages to a thread that asks for it piece by piece.
+    """Yield a state that comes in messages to a thread that asks for it piece by piece, and count it.
 
     Raises:
         TidegateError: it stops coming, or a piece is too long.
@@ -175,6 +184,7 @@ def _state(
         if len(chunk) > CHUNK_BYTES_MAX:
             raise TidegateError(f"a piece of state has {len(chunk)} bytes, above {CHUNK_BYTES_MAX}")
         if chunk:
+            carried(len(chunk))
             yield chunk
         asked = asyncio.run_coroutine_threadsafe(following(), loop)
         try:

@@ -8,10 +8,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tidegate.agents.device.records import Profile
-from tidegate.agents.device.services.asking import authorized, page, request_of
+from tidegate.agents.device.services.asking import authorized, request_of
 from tidegate.agents.device.services.messages import profile_message, sample_message
 from tidegate.wire.card.v1 import profiling_pb2, profiling_pb2_grpc
 from tidegate.wire.names import application_of, card_of, profile_of, watched_of
+from tidegate.wire.paging import page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from tidegate.agents.fleet.over_wire import WireCard
 from tidegate.drivers.card.runtime import ProcessRuntime
@@ -24,7 +24,8 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from tidegate.agents.fleet.records import CardSeen
 
@@ -37,6 +38,7 @@ MEMORY_PER_CARD: Final = "4GiB"
 KEYVALUE: Final = "tidegate.examples.keyvalue"
 
 Found = TypeVar("Found")
+Beside: TypeAlias = "Callable[[Mapping[str, str]], AbstractContextManager[Mapping[str, Sequence[str]]]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +162,26 @@ class Cell:
 
 
 @contextmanager
-def cell(letters: Sequence[str], *, cores: float) -> Iterator[Cell]:
+def _nothing(_namespaces: Mapping[str, str]) -> Iterator[Mapping[str, Sequence[str]]]:
+    yield {}
+
+
+@contextmanager
+def cell(
+    letters: Sequence[str], *, cores: float, others: Sequence[str] = (), beside: Beside = _nothing
+) -> Iterator[Cell]:
     """Have cards of so many cores, each in a namespace of its own; nothing of them is left afterwards.
+
+    ``others`` are letters of namespaces without a card. ``beside`` is given all namespaces by letter, makes
+    what the cards need beside them, and says what their devices are told of it, by letter.
 
     Raises:
         InputError: this process is not root, or this machine lacks what it takes.
 
     """
     with ExitStack() as stack:
-        spaces = stack.enter_context(namespaces(letters))
+        spaces = stack.enter_context(namespaces([*letters, *others]))
+        told = stack.enter_context(beside({letter: space for letter, (space, _) in spaces.items()}))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tgb-")))
         made: dict[str, CardHere] = {}
         for letter in letters:
@@ -178,6 +191,7 @@ def cell(letters: Sequence[str], *, cores: float) -> Iterator[Cell]:
             arguments = [
                 "device", "--card", name, "--listen", address, "--state", str(folder / letter),
                 "--host", host, "--cores", str(cores), "--memory", MEMORY_PER_CARD, "--namespace", space,
+                *told.get(letter, ()),
             ]  # fmt: skip
             stack.callback(_emptied, name, space)
             device = stack.enter_context(Program(arguments, log=folder / f"{letter}.log"))
@@ -185,14 +199,23 @@ def cell(letters: Sequence[str], *, cores: float) -> Iterator[Cell]:
         yield Cell(folder=folder, cards=made)
 
 
-def on_cards(letters: Sequence[str], cores: float, do: Callable[[Cell], Awaitable[Found]]) -> Found:
+def on_cards(
+    letters: Sequence[str],
+    cores: float,
+    do: Callable[[Cell], Awaitable[Found]],
+    *,
+    others: Sequence[str] = (),
+    beside: Beside = _nothing,
+) -> Found:
     """Have cards of so many cores, do something with them, and return what came of it.
+
+    What else is there is as `cell` has it.
 
     Raises:
         InputError: this process is not root, or this machine lacks what it takes.
 
     """
-    with cell(letters, cores=cores) as here:
+    with cell(letters, cores=cores, others=others, beside=beside) as here:
 
         async def done() -> Found:
             try:

@@ -198,7 +198,9 @@ class ApplicationSpec(_message.Message):
 
     @_builtins.property
     def budget(self) -> _amounts_pb2.Amounts:
-        """Most it may hold for now, as the fleet manager shares cards out; unset: up to the ceiling."""
+        """Most it may hold for now, as the fleet manager shares cards out; unset: up to the ceiling. It lapses where it
+        is not told again for five minutes; the condition `BudgetFresh` says whether it holds.
+        """
 
     def __init__(
         self,

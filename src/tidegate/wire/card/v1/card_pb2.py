@@ -26,17 +26,21 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from tidegate.wire.card.v1 import amounts_pb2 as tidegate_dot_card_dot_v1_dot_amounts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btidegate/card/v1/card.proto\x12\x10tidegate.card.v1\x1a google/protobuf/field_mask.proto\x1a\x1etidegate/card/v1/amounts.proto\"z\n\x04\x43\x61rd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.tidegate.card.v1.CardSpec\x12,\n\x06status\x18\x03 \x01(\x0b\x32\x1c.tidegate.card.v1.CardStatus\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"6\n\x08\x43\x61rdSpec\x12*\n\x07service\x18\x01 \x01(\x0e\x32\x19.tidegate.card.v1.Service\"\x8e\x04\n\nCardStatus\x12*\n\x05phase\x18\x01 \x01(\x0e\x32\x1b.tidegate.card.v1.CardPhase\x12+\n\x08\x63\x61pacity\x18\x02 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12\x32\n\x0fsystem_reserved\x18\x03 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12.\n\x0b\x61llocatable\x18\x04 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12,\n\tallocated\x18\x05 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12\'\n\x04used\x18\x06 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12/\n\nconditions\x18\x07 \x03(\x0b\x32\x1b.tidegate.card.v1.Condition\x12/\n\x07servers\x18\x08 \x03(\x0b\x32\x1e.tidegate.card.v1.ServerStatus\x12+\n\x05links\x18\t \x03(\x0b\x32\x1c.tidegate.card.v1.LinkStatus\x12\x14\n\x0c\x61rchitecture\x18\n \x01(\t\x12\x15\n\rprobe_address\x18\x0b \x01(\t\x12\x15\n\rstate_version\x18\x0c \x01(\x03\x12\x19\n\x11\x63ore_worth_millis\x18\r \x01(\x03\"y\n\x0cServerStatus\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tworkloads\x18\x04 \x01(\x03\x12\x19\n\x11heard_nanoseconds\x18\x05 \x01(\x03\x12\x0c\n\x04lost\x18\x06 \x01(\x08\"\x89\x02\n\nLinkStatus\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x1b\n\x13latency_nanoseconds\x18\x02 \x01(\x03\x12\x1a\n\x12jitter_nanoseconds\x18\x03 \x01(\x03\x12\x12\n\nloss_ratio\x18\x04 \x01(\x01\x12&\n\x19\x63\x61pacity_bytes_per_second\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\"\n\x15used_bytes_per_second\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x1c\n\x14measured_nanoseconds\x18\x07 \x01(\x03\x42\x1c\n\x1a_capacity_bytes_per_secondB\x18\n\x16_used_bytes_per_second\"\x1e\n\x0eGetCardRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x0fGetCardResponse\x12$\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x16.tidegate.card.v1.Card\"9\n\x10ListCardsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x11ListCardsResponse\x12%\n\x05\x63\x61rds\x18\x01 \x03(\x0b\x32\x16.tidegate.card.v1.Card\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x95\x01\n\x11UpdateCardRequest\x12$\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x16.tidegate.card.v1.Card\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\":\n\x12UpdateCardResponse\x12$\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x16.tidegate.card.v1.Card*H\n\x07Service\x12\x17\n\x13SERVICE_UNSPECIFIED\x10\x00\x12\x0e\n\nSERVICE_IN\x10\x01\x12\x14\n\x10SERVICE_DRAINING\x10\x02*\x8b\x01\n\tCardPhase\x12\x1a\n\x16\x43\x41RD_PHASE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41RD_PHASE_READY\x10\x01\x12\x17\n\x13\x43\x41RD_PHASE_DEGRADED\x10\x02\x12\x17\n\x13\x43\x41RD_PHASE_DRAINING\x10\x03\x12\x1a\n\x16\x43\x41RD_PHASE_UNREACHABLE\x10\x04\x32\x8c\x02\n\x0b\x43\x61rdService\x12N\n\x07GetCard\x12 .tidegate.card.v1.GetCardRequest\x1a!.tidegate.card.v1.GetCardResponse\x12T\n\tListCards\x12\".tidegate.card.v1.ListCardsRequest\x1a#.tidegate.card.v1.ListCardsResponse\x12W\n\nUpdateCard\x12#.tidegate.card.v1.UpdateCardRequest\x1a$.tidegate.card.v1.UpdateCardResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btidegate/card/v1/card.proto\x12\x10tidegate.card.v1\x1a google/protobuf/field_mask.proto\x1a\x1etidegate/card/v1/amounts.proto\"z\n\x04\x43\x61rd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.tidegate.card.v1.CardSpec\x12,\n\x06status\x18\x03 \x01(\x0b\x32\x1c.tidegate.card.v1.CardStatus\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"6\n\x08\x43\x61rdSpec\x12*\n\x07service\x18\x01 \x01(\x0e\x32\x19.tidegate.card.v1.Service\"\x8e\x04\n\nCardStatus\x12*\n\x05phase\x18\x01 \x01(\x0e\x32\x1b.tidegate.card.v1.CardPhase\x12+\n\x08\x63\x61pacity\x18\x02 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12\x32\n\x0fsystem_reserved\x18\x03 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12.\n\x0b\x61llocatable\x18\x04 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12,\n\tallocated\x18\x05 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12\'\n\x04used\x18\x06 \x01(\x0b\x32\x19.tidegate.card.v1.Amounts\x12/\n\nconditions\x18\x07 \x03(\x0b\x32\x1b.tidegate.card.v1.Condition\x12/\n\x07servers\x18\x08 \x03(\x0b\x32\x1e.tidegate.card.v1.ServerStatus\x12+\n\x05links\x18\t \x03(\x0b\x32\x1c.tidegate.card.v1.LinkStatus\x12\x14\n\x0c\x61rchitecture\x18\n \x01(\t\x12\x15\n\rprobe_address\x18\x0b \x01(\t\x12\x15\n\rstate_version\x18\x0c \x01(\x03\x12\x19\n\x11\x63ore_worth_millis\x18\r \x01(\x03\"y\n\x0cServerStatus\x12\x0e\n\x06server\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tworkloads\x18\x04 \x01(\x03\x12\x19\n\x11heard_nanoseconds\x18\x05 \x01(\x03\x12\x0c\n\x04lost\x18\x06 \x01(\x08\"\xaf\x03\n\nLinkStatus\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x1b\n\x13latency_nanoseconds\x18\x02 \x01(\x03\x12\x1a\n\x12jitter_nanoseconds\x18\x03 \x01(\x03\x12\x12\n\nloss_ratio\x18\x04 \x01(\x01\x12&\n\x19\x63\x61pacity_bytes_per_second\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\"\n\x15used_bytes_per_second\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x1c\n\x14measured_nanoseconds\x18\x07 \x01(\x03\x12\x35\n\rcapacity_from\x18\x08 \x01(\x0e\x32\x1e.tidegate.card.v1.CapacityFrom\x12&\n\x19headroom_bytes_per_second\x18\t \x01(\x03H\x02\x88\x01\x01\x12\'\n\x04uses\x18\n \x03(\x0b\x32\x19.tidegate.card.v1.LinkUseB\x1c\n\x1a_capacity_bytes_per_secondB\x18\n\x16_used_bytes_per_secondB\x1c\n\x1a_headroom_bytes_per_second\"\x8c\x01\n\x07LinkUse\x12\x30\n\x08\x63onsumer\x18\x01 \x01(\x0e\x32\x1e.tidegate.card.v1.LinkConsumer\x12\r\n\x05\x61\x62out\x18\x02 \x01(\t\x12!\n\x19received_bytes_per_second\x18\x03 \x01(\x03\x12\x1d\n\x15sent_bytes_per_second\x18\x04 \x01(\x03\"\x1e\n\x0eGetCardRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x0fGetCardResponse\x12$\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x16.tidegate.card.v1.Card\"9\n\x10ListCardsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x11ListCardsResponse\x12%\n\x05\x63\x61rds\x18\x01 \x03(\x0b\x32\x16.tidegate.card.v1.Card\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x95\x01\n\x11UpdateCardRequest\x12$\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x16.tidegate.card.v1.Card\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\":\n\x12UpdateCardResponse\x12$\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x16.tidegate.card.v1.Card*H\n\x07Service\x12\x17\n\x13SERVICE_UNSPECIFIED\x10\x00\x12\x0e\n\nSERVICE_IN\x10\x01\x12\x14\n\x10SERVICE_DRAINING\x10\x02*\x8b\x01\n\tCardPhase\x12\x1a\n\x16\x43\x41RD_PHASE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41RD_PHASE_READY\x10\x01\x12\x17\n\x13\x43\x41RD_PHASE_DEGRADED\x10\x02\x12\x17\n\x13\x43\x41RD_PHASE_DRAINING\x10\x03\x12\x1a\n\x16\x43\x41RD_PHASE_UNREACHABLE\x10\x04*\x99\x01\n\x0c\x43\x61pacityFrom\x12\x1d\n\x19\x43\x41PACITY_FROM_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41PACITY_FROM_PROBES\x10\x01\x12\x1b\n\x17\x43\x41PACITY_FROM_INTERFACE\x10\x02\x12\x15\n\x11\x43\x41PACITY_FROM_PCI\x10\x03\x12\x1c\n\x18\x43\x41PACITY_FROM_CONFIGURED\x10\x04*\x80\x01\n\x0cLinkConsumer\x12\x1d\n\x19LINK_CONSUMER_UNSPECIFIED\x10\x00\x12\x1b\n\x17LINK_CONSUMER_TELEMETRY\x10\x01\x12\x16\n\x12LINK_CONSUMER_MOVE\x10\x02\x12\x1c\n\x18LINK_CONSUMER_FAR_MEMORY\x10\x03\x32\x8c\x02\n\x0b\x43\x61rdService\x12N\n\x07GetCard\x12 .tidegate.card.v1.GetCardRequest\x1a!.tidegate.card.v1.GetCardResponse\x12T\n\tListCards\x12\".tidegate.card.v1.ListCardsRequest\x1a#.tidegate.card.v1.ListCardsResponse\x12W\n\nUpdateCard\x12#.tidegate.card.v1.UpdateCardRequest\x1a$.tidegate.card.v1.UpdateCardResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tidegate.card.v1.card_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SERVICE']._serialized_start=1660
-  _globals['_SERVICE']._serialized_end=1732
-  _globals['_CARDPHASE']._serialized_start=1735
-  _globals['_CARDPHASE']._serialized_end=1874
+  _globals['_SERVICE']._serialized_start=1969
+  _globals['_SERVICE']._serialized_end=2041
+  _globals['_CARDPHASE']._serialized_start=2044
+  _globals['_CARDPHASE']._serialized_end=2183
+  _globals['_CAPACITYFROM']._serialized_start=2186
+  _globals['_CAPACITYFROM']._serialized_end=2339
+  _globals['_LINKCONSUMER']._serialized_start=2342
+  _globals['_LINKCONSUMER']._serialized_end=2470
   _globals['_CARD']._serialized_start=115
   _globals['_CARD']._serialized_end=237
   _globals['_CARDSPEC']._serialized_start=239
@@ -46,19 +50,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVERSTATUS']._serialized_start=824
   _globals['_SERVERSTATUS']._serialized_end=945
   _globals['_LINKSTATUS']._serialized_start=948
-  _globals['_LINKSTATUS']._serialized_end=1213
-  _globals['_GETCARDREQUEST']._serialized_start=1215
-  _globals['_GETCARDREQUEST']._serialized_end=1245
-  _globals['_GETCARDRESPONSE']._serialized_start=1247
-  _globals['_GETCARDRESPONSE']._serialized_end=1302
-  _globals['_LISTCARDSREQUEST']._serialized_start=1304
-  _globals['_LISTCARDSREQUEST']._serialized_end=1361
-  _globals['_LISTCARDSRESPONSE']._serialized_start=1363
-  _globals['_LISTCARDSRESPONSE']._serialized_end=1446
-  _globals['_UPDATECARDREQUEST']._serialized_start=1449
-  _globals['_UPDATECARDREQUEST']._serialized_end=1598
-  _globals['_UPDATECARDRESPONSE']._serialized_start=1600
-  _globals['_UPDATECARDRESPONSE']._serialized_end=1658
-  _globals['_CARDSERVICE']._serialized_start=1877
-  _globals['_CARDSERVICE']._serialized_end=2145
+  _globals['_LINKSTATUS']._serialized_end=1379
+  _globals['_LINKUSE']._serialized_start=1382
+  _globals['_LINKUSE']._serialized_end=1522
+  _globals['_GETCARDREQUEST']._serialized_start=1524
+  _globals['_GETCARDREQUEST']._serialized_end=1554
+  _globals['_GETCARDRESPONSE']._serialized_start=1556
+  _globals['_GETCARDRESPONSE']._serialized_end=1611
+  _globals['_LISTCARDSREQUEST']._serialized_start=1613
+  _globals['_LISTCARDSREQUEST']._serialized_end=1670
+  _globals['_LISTCARDSRESPONSE']._serialized_start=1672
+  _globals['_LISTCARDSRESPONSE']._serialized_end=1755
+  _globals['_UPDATECARDREQUEST']._serialized_start=1758
+  _globals['_UPDATECARDREQUEST']._serialized_end=1907
+  _globals['_UPDATECARDRESPONSE']._serialized_start=1909
+  _globals['_UPDATECARDRESPONSE']._serialized_end=1967
+  _globals['_CARDSERVICE']._serialized_start=2473
+  _globals['_CARDSERVICE']._serialized_end=2741
 # @@protoc_insertion_point(module_scope)

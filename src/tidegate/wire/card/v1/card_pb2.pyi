@@ -77,6 +77,66 @@ CARD_PHASE_UNREACHABLE: CardPhase.ValueType  # 4
 """Not heard of for too long. Said by those who watch it, never by itself."""
 Global___CardPhase: _TypeAlias = CardPhase  # noqa: Y015
 
+class _CapacityFrom:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CapacityFromEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CapacityFrom.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAPACITY_FROM_UNSPECIFIED: _CapacityFrom.ValueType  # 0
+    """Nobody."""
+    CAPACITY_FROM_PROBES: _CapacityFrom.ValueType  # 1
+    """Trains of packets got through at that rate."""
+    CAPACITY_FROM_INTERFACE: _CapacityFrom.ValueType  # 2
+    """The interface or the switch's port names its speed."""
+    CAPACITY_FROM_PCI: _CapacityFrom.ValueType  # 3
+    """The PCI device that the card is, by its lanes and their speed, as the server at the other end reads it."""
+    CAPACITY_FROM_CONFIGURED: _CapacityFrom.ValueType  # 4
+    """A person, where nobody else does."""
+
+class CapacityFrom(_CapacityFrom, metaclass=_CapacityFromEnumTypeWrapper):
+    """Who says what a link carries."""
+
+CAPACITY_FROM_UNSPECIFIED: CapacityFrom.ValueType  # 0
+"""Nobody."""
+CAPACITY_FROM_PROBES: CapacityFrom.ValueType  # 1
+"""Trains of packets got through at that rate."""
+CAPACITY_FROM_INTERFACE: CapacityFrom.ValueType  # 2
+"""The interface or the switch's port names its speed."""
+CAPACITY_FROM_PCI: CapacityFrom.ValueType  # 3
+"""The PCI device that the card is, by its lanes and their speed, as the server at the other end reads it."""
+CAPACITY_FROM_CONFIGURED: CapacityFrom.ValueType  # 4
+"""A person, where nobody else does."""
+Global___CapacityFrom: _TypeAlias = CapacityFrom  # noqa: Y015
+
+class _LinkConsumer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LinkConsumerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LinkConsumer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINK_CONSUMER_UNSPECIFIED: _LinkConsumer.ValueType  # 0
+    """Never sent."""
+    LINK_CONSUMER_TELEMETRY: _LinkConsumer.ValueType  # 1
+    """Samples to the card, orders back."""
+    LINK_CONSUMER_MOVE: _LinkConsumer.ValueType  # 2
+    """State of an application on its way."""
+    LINK_CONSUMER_FAR_MEMORY: _LinkConsumer.ValueType  # 3
+    """Pages that a server keeps on its card."""
+
+class LinkConsumer(_LinkConsumer, metaclass=_LinkConsumerEnumTypeWrapper):
+    """What uses a link."""
+
+LINK_CONSUMER_UNSPECIFIED: LinkConsumer.ValueType  # 0
+"""Never sent."""
+LINK_CONSUMER_TELEMETRY: LinkConsumer.ValueType  # 1
+"""Samples to the card, orders back."""
+LINK_CONSUMER_MOVE: LinkConsumer.ValueType  # 2
+"""State of an application on its way."""
+LINK_CONSUMER_FAR_MEMORY: LinkConsumer.ValueType  # 3
+"""Pages that a server keeps on its card."""
+Global___LinkConsumer: _TypeAlias = LinkConsumer  # noqa: Y015
+
 @_typing.final
 class Card(_message.Message):
     """An offload card."""
@@ -278,6 +338,9 @@ class LinkStatus(_message.Message):
     CAPACITY_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     USED_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     MEASURED_NANOSECONDS_FIELD_NUMBER: _builtins.int
+    CAPACITY_FROM_FIELD_NUMBER: _builtins.int
+    HEADROOM_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
     peer: _builtins.str
     """The name of the server or card at the other end."""
     latency_nanoseconds: _builtins.int
@@ -287,11 +350,19 @@ class LinkStatus(_message.Message):
     loss_ratio: _builtins.float
     """Share of probes that did not come back, 0-1."""
     capacity_bytes_per_second: _builtins.int
-    """What the link can carry, as measured; unset where never measured."""
+    """What the link can carry, each way; unset where nobody says."""
     used_bytes_per_second: _builtins.int
-    """What it carries now."""
+    """What it carries now, in the busier direction: as interfaces count, or the sum of `uses`, whichever is more."""
     measured_nanoseconds: _builtins.int
-    """Nanoseconds since 1970 UTC of the last probe."""
+    """Nanoseconds since 1970 UTC of the last probe; 0: it is not probed, and latency, jitter and loss say nothing."""
+    capacity_from: Global___CapacityFrom.ValueType
+    """Who says the capacity."""
+    headroom_bytes_per_second: _builtins.int
+    """What it can carry more than now: capacity less what is used; unset where either is not known."""
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkUse]:
+        """What Tidegate itself puts on it now."""
+
     def __init__(
         self,
         *,
@@ -302,21 +373,62 @@ class LinkStatus(_message.Message):
         capacity_bytes_per_second: _builtins.int | None = ...,
         used_bytes_per_second: _builtins.int | None = ...,
         measured_nanoseconds: _builtins.int = ...,
+        capacity_from: Global___CapacityFrom.ValueType = ...,
+        headroom_bytes_per_second: _builtins.int | None = ...,
+        uses: _abc.Iterable[Global___LinkUse] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_bytes_per_second", b"_capacity_bytes_per_second", "_used_bytes_per_second", b"_used_bytes_per_second", "capacity_bytes_per_second", b"capacity_bytes_per_second", "used_bytes_per_second", b"used_bytes_per_second"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capacity_bytes_per_second", b"_capacity_bytes_per_second", "_headroom_bytes_per_second", b"_headroom_bytes_per_second", "_used_bytes_per_second", b"_used_bytes_per_second", "capacity_bytes_per_second", b"capacity_bytes_per_second", "headroom_bytes_per_second", b"headroom_bytes_per_second", "used_bytes_per_second", b"used_bytes_per_second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_bytes_per_second", b"_capacity_bytes_per_second", "_used_bytes_per_second", b"_used_bytes_per_second", "capacity_bytes_per_second", b"capacity_bytes_per_second", "jitter_nanoseconds", b"jitter_nanoseconds", "latency_nanoseconds", b"latency_nanoseconds", "loss_ratio", b"loss_ratio", "measured_nanoseconds", b"measured_nanoseconds", "peer", b"peer", "used_bytes_per_second", b"used_bytes_per_second"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capacity_bytes_per_second", b"_capacity_bytes_per_second", "_headroom_bytes_per_second", b"_headroom_bytes_per_second", "_used_bytes_per_second", b"_used_bytes_per_second", "capacity_bytes_per_second", b"capacity_bytes_per_second", "capacity_from", b"capacity_from", "headroom_bytes_per_second", b"headroom_bytes_per_second", "jitter_nanoseconds", b"jitter_nanoseconds", "latency_nanoseconds", b"latency_nanoseconds", "loss_ratio", b"loss_ratio", "measured_nanoseconds", b"measured_nanoseconds", "peer", b"peer", "used_bytes_per_second", b"used_bytes_per_second", "uses", b"uses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__capacity_bytes_per_second: _TypeAlias = _typing.Literal["capacity_bytes_per_second"]  # noqa: Y015
     _WhichOneofArgType__capacity_bytes_per_second: _TypeAlias = _typing.Literal["_capacity_bytes_per_second", b"_capacity_bytes_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__headroom_bytes_per_second: _TypeAlias = _typing.Literal["headroom_bytes_per_second"]  # noqa: Y015
+    _WhichOneofArgType__headroom_bytes_per_second: _TypeAlias = _typing.Literal["_headroom_bytes_per_second", b"_headroom_bytes_per_second"]  # noqa: Y015
     _WhichOneofReturnType__used_bytes_per_second: _TypeAlias = _typing.Literal["used_bytes_per_second"]  # noqa: Y015
     _WhichOneofArgType__used_bytes_per_second: _TypeAlias = _typing.Literal["_used_bytes_per_second", b"_used_bytes_per_second"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__capacity_bytes_per_second) -> _WhichOneofReturnType__capacity_bytes_per_second | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__headroom_bytes_per_second) -> _WhichOneofReturnType__headroom_bytes_per_second | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__used_bytes_per_second) -> _WhichOneofReturnType__used_bytes_per_second | None: ...
 
 Global___LinkStatus: _TypeAlias = LinkStatus  # noqa: Y015
+
+@_typing.final
+class LinkUse(_message.Message):
+    """What one consumer puts on a link."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSUMER_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
+    RECEIVED_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    SENT_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    consumer: Global___LinkConsumer.ValueType
+    """What it is."""
+    about: _builtins.str
+    """The application or workload it is about; empty where it is about none."""
+    received_bytes_per_second: _builtins.int
+    """Bytes per second that come in over the last seconds."""
+    sent_bytes_per_second: _builtins.int
+    """Bytes per second that go out over the last seconds."""
+    def __init__(
+        self,
+        *,
+        consumer: Global___LinkConsumer.ValueType = ...,
+        about: _builtins.str = ...,
+        received_bytes_per_second: _builtins.int = ...,
+        sent_bytes_per_second: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "consumer", b"consumer", "received_bytes_per_second", b"received_bytes_per_second", "sent_bytes_per_second", b"sent_bytes_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkUse: _TypeAlias = LinkUse  # noqa: Y015
 
 @_typing.final
 class GetCardRequest(_message.Message):

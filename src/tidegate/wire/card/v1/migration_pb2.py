@@ -24,49 +24,49 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tidegate/card/v1/migration.proto\x12\x10tidegate.card.v1\"{\n\tMigration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.tidegate.card.v1.MigrationSpec\x12\x31\n\x06status\x18\x03 \x01(\x0b\x32!.tidegate.card.v1.MigrationStatus\"\x99\x01\n\rMigrationSpec\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x16\n\x0etarget_address\x18\x03 \x01(\t\x12,\n\x08strategy\x18\x04 \x01(\x0e\x32\x1a.tidegate.card.v1.Strategy\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\xfb\x01\n\x0fMigrationStatus\x12/\n\x05phase\x18\x01 \x01(\x0e\x32 .tidegate.card.v1.MigrationPhase\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x62ytes_total\x18\x03 \x01(\x03\x12\x13\n\x0b\x62ytes_moved\x18\x04 \x01(\x03\x12\x19\n\x11pause_nanoseconds\x18\x05 \x01(\x03\x12\x19\n\x11\x62\x65gan_nanoseconds\x18\x06 \x01(\x03\x12\x19\n\x11\x65nded_nanoseconds\x18\x07 \x01(\x03\x12,\n\x08strategy\x18\x08 \x01(\x0e\x32\x1a.tidegate.card.v1.Strategy\"\x83\x01\n\x16\x43reateMigrationRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12.\n\tmigration\x18\x02 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"I\n\x17\x43reateMigrationResponse\x12.\n\tmigration\x18\x01 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\"#\n\x13GetMigrationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x14GetMigrationResponse\x12.\n\tmigration\x18\x01 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\"N\n\x15ListMigrationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x16ListMigrationsResponse\x12/\n\nmigrations\x18\x01 \x03(\x0b\x32\x1b.tidegate.card.v1.Migration\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15\x41\x62ortMigrationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x16\x41\x62ortMigrationResponse\x12.\n\tmigration\x18\x01 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\"%\n\x15WatchMigrationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x16WatchMigrationResponse\x12.\n\tmigration\x18\x01 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\"]\n\x1a\x41\x63tivateApplicationRequest\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32 .tidegate.card.v1.ActivateHeader\x12\r\n\x05state\x18\x02 \x01(\x0c\"R\n\x0e\x41\x63tivateHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x13\n\x0bstate_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06\x61\x66resh\x18\x04 \x01(\x08\"9\n\x1b\x41\x63tivateApplicationResponse\x12\x1a\n\x12import_nanoseconds\x18\x01 \x01(\x03*c\n\x08Strategy\x12\x18\n\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x11\n\rSTRATEGY_LIVE\x10\x01\x12\x14\n\x10STRATEGY_HANDOFF\x10\x02\x12\x14\n\x10STRATEGY_RESTART\x10\x03*\xe4\x01\n\x0eMigrationPhase\x12\x1f\n\x1bMIGRATION_PHASE_UNSPECIFIED\x10\x00\x12\x1b\n\x17MIGRATION_PHASE_PENDING\x10\x01\x12\x1d\n\x19MIGRATION_PHASE_PREPARING\x10\x02\x12\x1d\n\x19MIGRATION_PHASE_SWITCHING\x10\x03\x12\x1d\n\x19MIGRATION_PHASE_SUCCEEDED\x10\x04\x12\x1a\n\x16MIGRATION_PHASE_FAILED\x10\x05\x12\x1b\n\x17MIGRATION_PHASE_ABORTED\x10\x06\x32\x80\x05\n\x10MigrationService\x12\x66\n\x0f\x43reateMigration\x12(.tidegate.card.v1.CreateMigrationRequest\x1a).tidegate.card.v1.CreateMigrationResponse\x12]\n\x0cGetMigration\x12%.tidegate.card.v1.GetMigrationRequest\x1a&.tidegate.card.v1.GetMigrationResponse\x12\x63\n\x0eListMigrations\x12\'.tidegate.card.v1.ListMigrationsRequest\x1a(.tidegate.card.v1.ListMigrationsResponse\x12\x63\n\x0e\x41\x62ortMigration\x12\'.tidegate.card.v1.AbortMigrationRequest\x1a(.tidegate.card.v1.AbortMigrationResponse\x12\x65\n\x0eWatchMigration\x12\'.tidegate.card.v1.WatchMigrationRequest\x1a(.tidegate.card.v1.WatchMigrationResponse0\x01\x12t\n\x13\x41\x63tivateApplication\x12,.tidegate.card.v1.ActivateApplicationRequest\x1a-.tidegate.card.v1.ActivateApplicationResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tidegate/card/v1/migration.proto\x12\x10tidegate.card.v1\"{\n\tMigration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.tidegate.card.v1.MigrationSpec\x12\x31\n\x06status\x18\x03 \x01(\x0b\x32!.tidegate.card.v1.MigrationStatus\"\x99\x01\n\rMigrationSpec\x12\x13\n\x0b\x61pplication\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x16\n\x0etarget_address\x18\x03 \x01(\t\x12,\n\x08strategy\x18\x04 \x01(\x0e\x32\x1a.tidegate.card.v1.Strategy\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x0e\n\x06reason\x18\x06 \x01(\t\"\x9f\x02\n\x0fMigrationStatus\x12/\n\x05phase\x18\x01 \x01(\x0e\x32 .tidegate.card.v1.MigrationPhase\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0b\x62ytes_total\x18\x03 \x01(\x03\x12\x13\n\x0b\x62ytes_moved\x18\x04 \x01(\x03\x12\x19\n\x11pause_nanoseconds\x18\x05 \x01(\x03\x12\x19\n\x11\x62\x65gan_nanoseconds\x18\x06 \x01(\x03\x12\x19\n\x11\x65nded_nanoseconds\x18\x07 \x01(\x03\x12,\n\x08strategy\x18\x08 \x01(\x0e\x32\x1a.tidegate.card.v1.Strategy\x12\"\n\x1a\x65xpected_pause_nanoseconds\x18\t \x01(\x03\"\x83\x01\n\x16\x43reateMigrationRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12.\n\tmigration\x18\x02 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"I\n\x17\x43reateMigrationResponse\x12.\n\tmigration\x18\x01 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\"#\n\x13GetMigrationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"F\n\x14GetMigrationResponse\x12.\n\tmigration\x18\x01 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\"N\n\x15ListMigrationsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x16ListMigrationsResponse\x12/\n\nmigrations\x18\x01 \x03(\x0b\x32\x1b.tidegate.card.v1.Migration\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x15\x41\x62ortMigrationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x16\x41\x62ortMigrationResponse\x12.\n\tmigration\x18\x01 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\"%\n\x15WatchMigrationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"H\n\x16WatchMigrationResponse\x12.\n\tmigration\x18\x01 \x01(\x0b\x32\x1b.tidegate.card.v1.Migration\"]\n\x1a\x41\x63tivateApplicationRequest\x12\x30\n\x06header\x18\x01 \x01(\x0b\x32 .tidegate.card.v1.ActivateHeader\x12\r\n\x05state\x18\x02 \x01(\x0c\"R\n\x0e\x41\x63tivateHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x13\n\x0bstate_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06\x61\x66resh\x18\x04 \x01(\x08\"9\n\x1b\x41\x63tivateApplicationResponse\x12\x1a\n\x12import_nanoseconds\x18\x01 \x01(\x03*c\n\x08Strategy\x12\x18\n\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x11\n\rSTRATEGY_LIVE\x10\x01\x12\x14\n\x10STRATEGY_HANDOFF\x10\x02\x12\x14\n\x10STRATEGY_RESTART\x10\x03*\xe4\x01\n\x0eMigrationPhase\x12\x1f\n\x1bMIGRATION_PHASE_UNSPECIFIED\x10\x00\x12\x1b\n\x17MIGRATION_PHASE_PENDING\x10\x01\x12\x1d\n\x19MIGRATION_PHASE_PREPARING\x10\x02\x12\x1d\n\x19MIGRATION_PHASE_SWITCHING\x10\x03\x12\x1d\n\x19MIGRATION_PHASE_SUCCEEDED\x10\x04\x12\x1a\n\x16MIGRATION_PHASE_FAILED\x10\x05\x12\x1b\n\x17MIGRATION_PHASE_ABORTED\x10\x06\x32\x80\x05\n\x10MigrationService\x12\x66\n\x0f\x43reateMigration\x12(.tidegate.card.v1.CreateMigrationRequest\x1a).tidegate.card.v1.CreateMigrationResponse\x12]\n\x0cGetMigration\x12%.tidegate.card.v1.GetMigrationRequest\x1a&.tidegate.card.v1.GetMigrationResponse\x12\x63\n\x0eListMigrations\x12\'.tidegate.card.v1.ListMigrationsRequest\x1a(.tidegate.card.v1.ListMigrationsResponse\x12\x63\n\x0e\x41\x62ortMigration\x12\'.tidegate.card.v1.AbortMigrationRequest\x1a(.tidegate.card.v1.AbortMigrationResponse\x12\x65\n\x0eWatchMigration\x12\'.tidegate.card.v1.WatchMigrationRequest\x1a(.tidegate.card.v1.WatchMigrationResponse0\x01\x12t\n\x13\x41\x63tivateApplication\x12,.tidegate.card.v1.ActivateApplicationRequest\x1a-.tidegate.card.v1.ActivateApplicationResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tidegate.card.v1.migration_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STRATEGY']._serialized_start=1551
-  _globals['_STRATEGY']._serialized_end=1650
-  _globals['_MIGRATIONPHASE']._serialized_start=1653
-  _globals['_MIGRATIONPHASE']._serialized_end=1881
+  _globals['_STRATEGY']._serialized_start=1587
+  _globals['_STRATEGY']._serialized_end=1686
+  _globals['_MIGRATIONPHASE']._serialized_start=1689
+  _globals['_MIGRATIONPHASE']._serialized_end=1917
   _globals['_MIGRATION']._serialized_start=54
   _globals['_MIGRATION']._serialized_end=177
   _globals['_MIGRATIONSPEC']._serialized_start=180
   _globals['_MIGRATIONSPEC']._serialized_end=333
   _globals['_MIGRATIONSTATUS']._serialized_start=336
-  _globals['_MIGRATIONSTATUS']._serialized_end=587
-  _globals['_CREATEMIGRATIONREQUEST']._serialized_start=590
-  _globals['_CREATEMIGRATIONREQUEST']._serialized_end=721
-  _globals['_CREATEMIGRATIONRESPONSE']._serialized_start=723
-  _globals['_CREATEMIGRATIONRESPONSE']._serialized_end=796
-  _globals['_GETMIGRATIONREQUEST']._serialized_start=798
-  _globals['_GETMIGRATIONREQUEST']._serialized_end=833
-  _globals['_GETMIGRATIONRESPONSE']._serialized_start=835
-  _globals['_GETMIGRATIONRESPONSE']._serialized_end=905
-  _globals['_LISTMIGRATIONSREQUEST']._serialized_start=907
-  _globals['_LISTMIGRATIONSREQUEST']._serialized_end=985
-  _globals['_LISTMIGRATIONSRESPONSE']._serialized_start=987
-  _globals['_LISTMIGRATIONSRESPONSE']._serialized_end=1085
-  _globals['_ABORTMIGRATIONREQUEST']._serialized_start=1087
-  _globals['_ABORTMIGRATIONREQUEST']._serialized_end=1124
-  _globals['_ABORTMIGRATIONRESPONSE']._serialized_start=1126
-  _globals['_ABORTMIGRATIONRESPONSE']._serialized_end=1198
-  _globals['_WATCHMIGRATIONREQUEST']._serialized_start=1200
-  _globals['_WATCHMIGRATIONREQUEST']._serialized_end=1237
-  _globals['_WATCHMIGRATIONRESPONSE']._serialized_start=1239
-  _globals['_WATCHMIGRATIONRESPONSE']._serialized_end=1311
-  _globals['_ACTIVATEAPPLICATIONREQUEST']._serialized_start=1313
-  _globals['_ACTIVATEAPPLICATIONREQUEST']._serialized_end=1406
-  _globals['_ACTIVATEHEADER']._serialized_start=1408
-  _globals['_ACTIVATEHEADER']._serialized_end=1490
-  _globals['_ACTIVATEAPPLICATIONRESPONSE']._serialized_start=1492
-  _globals['_ACTIVATEAPPLICATIONRESPONSE']._serialized_end=1549
-  _globals['_MIGRATIONSERVICE']._serialized_start=1884
-  _globals['_MIGRATIONSERVICE']._serialized_end=2524
+  _globals['_MIGRATIONSTATUS']._serialized_end=623
+  _globals['_CREATEMIGRATIONREQUEST']._serialized_start=626
+  _globals['_CREATEMIGRATIONREQUEST']._serialized_end=757
+  _globals['_CREATEMIGRATIONRESPONSE']._serialized_start=759
+  _globals['_CREATEMIGRATIONRESPONSE']._serialized_end=832
+  _globals['_GETMIGRATIONREQUEST']._serialized_start=834
+  _globals['_GETMIGRATIONREQUEST']._serialized_end=869
+  _globals['_GETMIGRATIONRESPONSE']._serialized_start=871
+  _globals['_GETMIGRATIONRESPONSE']._serialized_end=941
+  _globals['_LISTMIGRATIONSREQUEST']._serialized_start=943
+  _globals['_LISTMIGRATIONSREQUEST']._serialized_end=1021
+  _globals['_LISTMIGRATIONSRESPONSE']._serialized_start=1023
+  _globals['_LISTMIGRATIONSRESPONSE']._serialized_end=1121
+  _globals['_ABORTMIGRATIONREQUEST']._serialized_start=1123
+  _globals['_ABORTMIGRATIONREQUEST']._serialized_end=1160
+  _globals['_ABORTMIGRATIONRESPONSE']._serialized_start=1162
+  _globals['_ABORTMIGRATIONRESPONSE']._serialized_end=1234
+  _globals['_WATCHMIGRATIONREQUEST']._serialized_start=1236
+  _globals['_WATCHMIGRATIONREQUEST']._serialized_end=1273
+  _globals['_WATCHMIGRATIONRESPONSE']._serialized_start=1275
+  _globals['_WATCHMIGRATIONRESPONSE']._serialized_end=1347
+  _globals['_ACTIVATEAPPLICATIONREQUEST']._serialized_start=1349
+  _globals['_ACTIVATEAPPLICATIONREQUEST']._serialized_end=1442
+  _globals['_ACTIVATEHEADER']._serialized_start=1444
+  _globals['_ACTIVATEHEADER']._serialized_end=1526
+  _globals['_ACTIVATEAPPLICATIONRESPONSE']._serialized_start=1528
+  _globals['_ACTIVATEAPPLICATIONRESPONSE']._serialized_end=1585
+  _globals['_MIGRATIONSERVICE']._serialized_start=1920
+  _globals['_MIGRATIONSERVICE']._serialized_end=2560
 # @@protoc_insertion_point(module_scope)

@@ -177,6 +177,7 @@ class MigrationStatus(_message.Message):
     BEGAN_NANOSECONDS_FIELD_NUMBER: _builtins.int
     ENDED_NANOSECONDS_FIELD_NUMBER: _builtins.int
     STRATEGY_FIELD_NUMBER: _builtins.int
+    EXPECTED_PAUSE_NANOSECONDS_FIELD_NUMBER: _builtins.int
     phase: Global___MigrationPhase.ValueType
     """In one word."""
     reason: _builtins.str
@@ -193,6 +194,10 @@ class MigrationStatus(_message.Message):
     """Nanoseconds since 1970 UTC at which it ended; 0 while it goes on."""
     strategy: Global___Strategy.ValueType
     """The strategy taken."""
+    expected_pause_nanoseconds: _builtins.int
+    """How long nobody is expected to serve, by the size of the state and what is left of the link; 0 once it
+    has ended, or where what is left of the link is not known.
+    """
     def __init__(
         self,
         *,
@@ -204,10 +209,11 @@ class MigrationStatus(_message.Message):
         began_nanoseconds: _builtins.int = ...,
         ended_nanoseconds: _builtins.int = ...,
         strategy: Global___Strategy.ValueType = ...,
+        expected_pause_nanoseconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_nanoseconds", b"began_nanoseconds", "bytes_moved", b"bytes_moved", "bytes_total", b"bytes_total", "ended_nanoseconds", b"ended_nanoseconds", "pause_nanoseconds", b"pause_nanoseconds", "phase", b"phase", "reason", b"reason", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_nanoseconds", b"began_nanoseconds", "bytes_moved", b"bytes_moved", "bytes_total", b"bytes_total", "ended_nanoseconds", b"ended_nanoseconds", "expected_pause_nanoseconds", b"expected_pause_nanoseconds", "pause_nanoseconds", b"pause_nanoseconds", "phase", b"phase", "reason", b"reason", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -136,6 +136,7 @@ class Hello(_message.Message):
     ALLOCATABLE_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     PROBE_ADDRESS_FIELD_NUMBER: _builtins.int
+    PCI_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
     SETTINGS_GIVEN_BACK_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """The server's name; with TLS it must be the one in the certificate."""
@@ -147,6 +148,8 @@ class Hello(_message.Message):
     """Highest epoch of orders it has carried out."""
     probe_address: _builtins.str
     """Where it answers probes of its link, `host:port` over UDP; empty where it doesn't."""
+    pci_bytes_per_second: _builtins.int
+    """What the PCI link to the card carries each way; 0 where the card is no PCI device, or nobody knows."""
     settings_given_back: _builtins.int
     """Settings that an earlier agent had left changed, and that were given back to their owner at this one's start."""
     @_builtins.property
@@ -167,11 +170,12 @@ class Hello(_message.Message):
         allocatable: _abc.Iterable[_builtins.float] | None = ...,
         epoch: _builtins.int = ...,
         probe_address: _builtins.str = ...,
+        pci_bytes_per_second: _builtins.int = ...,
         settings_given_back: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "epoch", b"epoch", "incarnation", b"incarnation", "probe_address", b"probe_address", "resources", b"resources", "server", b"server", "settings_given_back", b"settings_given_back", "step_nanoseconds", b"step_nanoseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "epoch", b"epoch", "incarnation", b"incarnation", "pci_bytes_per_second", b"pci_bytes_per_second", "probe_address", b"probe_address", "resources", b"resources", "server", b"server", "settings_given_back", b"settings_given_back", "step_nanoseconds", b"step_nanoseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,7 +195,7 @@ class Welcome(_message.Message):
     epoch: _builtins.int
     """Orders carry it; an agent refuses those of a lower one than it has seen."""
     link_bytes_per_second: _builtins.int
-    """What the link to the card was measured to carry; 0 where it was not."""
+    """What the link to the card carries, as far as the card knows; 0 where it does not."""
     def __init__(
         self,
         *,
@@ -463,11 +467,11 @@ class Orders(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     ROSTER_VERSION_FIELD_NUMBER: _builtins.int
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
-    EXPIRES_NANOSECONDS_FIELD_NUMBER: _builtins.int
     WORKLOAD_IDS_FIELD_NUMBER: _builtins.int
     RESOURCE_ROWS_FIELD_NUMBER: _builtins.int
     AMOUNTS_FROM_FIELD_NUMBER: _builtins.int
     AMOUNTS_TO_FIELD_NUMBER: _builtins.int
+    TTL_NANOSECONDS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Grows by one with each; outcomes name it."""
     epoch: _builtins.int
@@ -476,8 +480,6 @@ class Orders(_message.Message):
     """The roster the identifiers are of."""
     batch_number: _builtins.int
     """The batch they were decided on. Refused where the server's workloads have changed since."""
-    expires_nanoseconds: _builtins.int
-    """Nanoseconds since 1970 UTC after which nothing of it may be done."""
     workload_ids: _builtins.bytes
     """(orders,) int64: whom."""
     resource_rows: _builtins.bytes
@@ -486,6 +488,10 @@ class Orders(_message.Message):
     """(orders,) float32: what each held when it was decided; NaN unknown, infinite without limit."""
     amounts_to: _builtins.bytes
     """(orders,) float32: what each is to hold."""
+    ttl_nanoseconds: _builtins.int
+    """Nanoseconds after the agent took that batch, by a clock of its own that only runs forwards, until which it may
+    be done: neither two clocks that differ nor a slow way make late orders fresh.
+    """
     def __init__(
         self,
         *,
@@ -493,15 +499,15 @@ class Orders(_message.Message):
         epoch: _builtins.int = ...,
         roster_version: _builtins.int = ...,
         batch_number: _builtins.int = ...,
-        expires_nanoseconds: _builtins.int = ...,
         workload_ids: _builtins.bytes = ...,
         resource_rows: _builtins.bytes = ...,
         amounts_from: _builtins.bytes = ...,
         amounts_to: _builtins.bytes = ...,
+        ttl_nanoseconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts_from", b"amounts_from", "amounts_to", b"amounts_to", "batch_number", b"batch_number", "epoch", b"epoch", "expires_nanoseconds", b"expires_nanoseconds", "number", b"number", "resource_rows", b"resource_rows", "roster_version", b"roster_version", "workload_ids", b"workload_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts_from", b"amounts_from", "amounts_to", b"amounts_to", "batch_number", b"batch_number", "epoch", b"epoch", "number", b"number", "resource_rows", b"resource_rows", "roster_version", b"roster_version", "ttl_nanoseconds", b"ttl_nanoseconds", "workload_ids", b"workload_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

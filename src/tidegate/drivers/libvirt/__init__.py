@@ -1,0 +1,1 @@
+"""VMs of libvirt as workloads of one server: read in bulk, resized, and given back."""
