@@ -177,6 +177,8 @@ def _run(asked: _Asked, metrics: int | None) -> _Ran:
             machine = WatchedMachine(board, mine, ticks=asked.ticks if fleet is None else None)
             if others is not None:
                 others.watch_machine(machine, mine)
+        if others is not None:
+            others.complete()
         _light(board, metrics, stack)
         turn_all([loop for loop in (fleet, machine) if loop is not None], stop, others)
         processes = [] if others is None else others.told()

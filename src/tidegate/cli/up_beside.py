@@ -44,6 +44,10 @@ class Beside:
         """
         self._together.begin_world()
 
+    def complete(self) -> None:
+        """Start the fleet manager, too, now that nobody waits for an agent any more."""
+        self._together.start_manager()
+
     def machine(self, options: MachineOptions) -> AbstractContextManager[LiveServer]:
         """Return this machine, as soon as its agent has sent a sample.
 

@@ -37,17 +37,20 @@ class Child:
     """One program; a thread of its own watches over it."""
 
     def __init__(self, name: str, arguments: Sequence[str], *, told: Callable[[str], None]) -> None:
-        """Start `tidegate` with arguments; ``told`` hears, on another thread, when it ended by itself."""
+        """Start `tidegate` with arguments; ``told`` hears, on another thread, when it ended by itself.
+
+        It has begun when this returns: a process that forks meanwhile would hold its caller's locks.
+        """
         self.name = name
         self.restarts = 0
         self._command = [sys.executable, "-P", "-m", "tidegate.cli.main", *arguments, "--until-eof"]
         self._told = told
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
-        self._process: subprocess.Popen[bytes] | None = None
         self._was_well = self._was_asked = False
         self._starting = threading.Lock()
         self._ending = threading.Event()
         self._failed: str | None = None
+        self._process = self._started()
         self._thread = threading.Thread(target=self._watch, name=f"watch {name}", daemon=True)
         self._thread.start()
 
@@ -55,7 +58,7 @@ class Child:
     def pid(self) -> int | None:
         """Of the process that runs now; None where none does."""
         process = self._process
-        return None if process is None or process.returncode is not None else process.pid
+        return None if process.returncode is not None else process.pid
 
     def well(self) -> None:
         """Note that it does its work: if it ends from now on it is started again."""
@@ -77,7 +80,7 @@ class Child:
         with self._starting:
             self._ending.set()
             process = self._process
-        if process is not None and process.poll() is None and not self._was_asked:
+        if process.poll() is None and not self._was_asked:
             self._was_asked = True
             process.terminate()
 
@@ -90,21 +93,21 @@ class Child:
         """
         self.ask()
         process = self._process
-        if process is not None and process.poll() is None:
+        if process.poll() is None:
             try:
                 process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
         self._thread.join()
-        if self._was_asked and process is not None and process.returncode > 0:
+        if self._was_asked and process.returncode > 0:
             self._raise(self._how(process.returncode))
 
     def _watch(self) -> None:
         pause = RESTART_SECONDS
         while True:
             began = time.monotonic()
-            code = self._run()
-            if code is None or self._ending.is_set():
+            code = self._heard()
+            if self._ending.is_set():
                 return
             if not self._was_well:
                 self._failed = self._how(code)
@@ -113,24 +116,27 @@ class Child:
             self._told(f"the {self.name} ended ({self._how(code)}); it is started again in {pause:g} s")
             if self._ending.wait(pause):
                 return
+            with self._starting:
+                if self._ending.is_set():
+                    return
+                self._lines.clear()
+                self._process = self._started()
             pause = min(2 * pause, RESTART_SECONDS_MAX)
             self.restarts += 1
 
-    def _run(self) -> int | None:
-        """Run it once, to its end; returns its exit code, None where it was not to start any more."""
-        with self._starting:
-            if self._ending.is_set():
-                return None
-            # In a session of its own Ctrl-C does not reach it: it ends when it is asked to.
-            self._lines.clear()
-            process = self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        with process:
+    def _started(self) -> subprocess.Popen[bytes]:
+        # In a session of its own Ctrl-C does not reach it: it ends when it is asked to.
+        return subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _heard(self) -> int:
+        """Take in what it says until it ends; return its exit code."""
+        with self._process as process:
             assert process.stderr is not None, "stderr is a pipe"
             while line := process.stderr.readline(LINE_BYTES_MAX):
                 self._lines.append(line.decode("utf-8", "replace").rstrip())
@@ -146,7 +152,7 @@ class Child:
         return f"exit code {code}{': ' if self._lines else ''}{self._lines[-1] if self._lines else ''}"
 
     def _raise(self, how: str) -> None:
-        process = self._process
-        if process is not None and process.returncode == EXIT_USAGE:
+        code = self._process.returncode
+        if code == EXIT_USAGE:
             raise InputError(how)
-        raise TidegateError(how if process is None or process.returncode == 1 else f"the {self.name}: {how}")
+        raise TidegateError(how if code == 1 else f"the {self.name} ended: {how}")

@@ -113,7 +113,7 @@ class Together:
         self.fleet.begin()
 
     def serve_servers(self, options: MachineOptions | None) -> None:
-        """Serve the card, and the stream of this machine where that is watched; start a fleet manager.
+        """Serve the card, and the stream of this machine where that is watched.
 
         Raises:
             InputError: a socket can't be made.
@@ -135,12 +135,15 @@ class Together:
             offered.append(telemetry_served(service))
         address = self.address("device")
         self.host.enter(serving(address, offered, clock=SystemClock(), grace_seconds=GRACE_SECONDS))
+
+    def start_manager(self) -> None:
+        """Start a fleet manager of the card; nobody waits for it."""
         manager = self._start(
             FLEET_MANAGER,
-            *("fleet", "--card", f"{CARD}={address}", "--listen", self.address("fleet")),
+            *("fleet", "--card", f"{CARD}={self.address('device')}", "--listen", self.address("fleet")),
             *("--state", str(self.folder / "fleet")),
         )
-        manager.well()  # nobody's settings depend on it
+        manager.well()
 
     def start_machine(self, options: MachineOptions) -> None:
         """Start the agent of this machine."""
