@@ -41,7 +41,7 @@ def run(main: Callable[[], Coroutine[Any, Any, int]], *, until_eof: bool = False
 
 
 def quiet_grpc() -> None:
-    """Log to stderr, a line each, but nothing of gRPC's core: a handshake that failed callers are told anyway."""
+    """Log to stderr, a line each, but nothing of gRPC's core: what fails there callers are told anyway."""
     log_to_stderr()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 

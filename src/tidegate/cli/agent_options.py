@@ -50,6 +50,4 @@ Simulated = Annotated[
 ]
 Scenario = Annotated[Path | None, typer.Option(help="Scenario TOML of the simulated fleet.")]
 Trace = Annotated[list[Path] | None, typer.Option(help="Trace of the simulated fleet. Repeatable.")]
-Seed = Annotated[
-    int | None, typer.Option(help="Seed of the simulated fleet.", min=0, callback=checked_seed)
-]
+Seed = Annotated[int | None, typer.Option(help="Seed of the simulated fleet.", min=0, callback=checked_seed)]

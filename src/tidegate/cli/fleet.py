@@ -20,6 +20,8 @@ from tidegate.model.autonomy import level
 from tidegate.plan.cards import CardPlanner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tidegate.agents.fleet.records import FleetTick
 
 
@@ -73,6 +75,16 @@ def command(
             f"fleet of {len(options.cards)} cards, serving on {address}; Ctrl-C ends", highlight=False
         )
 
+    with one_blas_thread():
+        code = run(
+            lambda: run_fleet(options, listening=listening, seen=_seen(console), ticks=ticks),
+            until_eof=until_eof,
+        )
+    raise typer.Exit(code)
+
+
+def _seen(console: Console) -> Callable[[FleetTick], None]:
+    """Return what tells people what is new after each look."""
     silent: dict[str, str] = {}
 
     def seen(tick: FleetTick) -> None:
@@ -85,6 +97,4 @@ def command(
         silent.clear()
         silent.update(tick.silent)
 
-    with one_blas_thread():
-        code = run(lambda: run_fleet(options, listening=listening, seen=seen, ticks=ticks), until_eof=until_eof)
-    raise typer.Exit(code)
+    return seen

@@ -74,7 +74,7 @@ class Waiting(Protocol):
 class NothingBeside:
     """Loops wait for their time alone."""
 
-    def is_ready(self, loop: Turning) -> bool:  # noqa: ARG002 - the port's
+    def is_ready(self, loop: Turning) -> bool:
         """Return True: what it watches is in this process."""
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -110,7 +111,7 @@ def beside(
     from tidegate.agents.together.together import together
 
     quiet_grpc()
-    with together(lambda: stop.name is not None) as made:
+    with together(lambda: stop.name is not None, lambda: str(uuid.uuid4())) as made:
         made.serve_servers(machine)
         if machine is not None:
             made.start_machine(machine)

@@ -58,7 +58,9 @@ RefitSecondsMax = Annotated[
 Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew; the journal is moved aside.")]
 InProcess = Annotated[
     bool,
-    typer.Option("--in-process", help="Play every part in this one process, without agents and a fleet manager."),
+    typer.Option(
+        "--in-process", help="Play every part in this one process, without agents and a fleet manager."
+    ),
 ]
 Json = Annotated[Path | None, typer.Option(help="Write the figures here at the end, for machines.")]
 Metrics = Annotated[

@@ -59,7 +59,7 @@ class Board:
     _later: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
 
     def notice(self, sentence: str) -> None:
-        """Tell what became of a process beside this one: below the live view, and on stderr when that is gone."""
+        """Tell what became of a process beside this one: below the live view, and on stderr after it."""
         if self.live is None:
             sys.stderr.write(f"{sentence}\n")
             return

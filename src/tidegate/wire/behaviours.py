@@ -65,9 +65,7 @@ def behaviour_record(message: telemetry_pb2.Behaviour, roster: Roster, *, time_s
     """
     workloads = len(roster)
     with in_field("behaviour"):
-        columns = {
-            name: unpacked(name, getattr(message, name), np.float64, (workloads,)) for name in COLUMNS
-        }
+        columns = {name: unpacked(name, getattr(message, name), np.float64, (workloads,)) for name in COLUMNS}
         by_kind = {
             name: unpacked(name, getattr(message, name), np.float64, (KINDS, workloads)) for name in BY_KIND
         }

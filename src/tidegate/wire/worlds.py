@@ -1,7 +1,7 @@
 """What a simulated fleet tells `tidegate up`, and what that decides, as arrays.
 
-Whatever comes in is checked for its size: a record from this module fits the fleet. Arrays share the message's
-memory and are read-only.
+Whatever comes in is checked for its size: a record from this module fits the fleet. Arrays share the
+message's memory and are read-only.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import numpy as np
 from tidegate.model.outcome import Outcome, Phase
 from tidegate.model.plan import Actions, Kind
 from tidegate.model.roster import NO_CARD, SHARES
-from tidegate.model.snapshot import Snapshot
 from tidegate.wire.columns import checked_flags, checked_within, packed, unpacked
 from tidegate.wire.fields import checked_count, in_field
 from tidegate.wire.simulated.v1 import world_pb2
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tidegate.model.snapshot import Snapshot
 
 MESSAGE_BYTES_MAX: Final = 256 * 1024**2
 """A step of a million workloads and five resources has 190 MB."""

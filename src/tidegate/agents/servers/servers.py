@@ -302,9 +302,7 @@ class Servers:
         key = tuple(part for pair in present for part in pair)
         if self._joined is None or not _same(self._joined[0], key):
             cards = frozenset({self._card})
-            self._joined = key, joining.joined(
-                present, resources=self._resources, cards=cards, ids=self._ids
-            )
+            self._joined = key, joining.joined(present, resources=self._resources, cards=cards, ids=self._ids)
         return self._joined[1]
 
     def _order(self, part: Part, actions: Actions, rows: NDArray[np.intp]) -> None:

@@ -1,12 +1,10 @@
-"""The card that an `up` is to a fleet manager: it takes in nobody, and tells of the servers it decides for."""
+"""The card that an `up` is to a fleet manager: it takes in nobody, and tells of the servers it serves."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import platform
-import time
-import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -37,14 +35,14 @@ REASON: Final = "'tidegate up' decides what its workloads hold"
 class NoApplications:
     """A `CardRuntime` that runs nothing: what `up` starts ends with it, which no application should."""
 
-    def start(self, name: str, spec: ApplicationSpec, *, epoch: int, standby: bool) -> Running:  # noqa: ARG002 - the port's
+    def start(self, name: str, spec: ApplicationSpec, *, epoch: int, standby: bool) -> Running:
         """Refuse."""
         _refuse(name)
 
     def stop(self, name: str, *, grace_seconds: float) -> None:
         """Do nothing: nobody is there."""
 
-    def adjust(self, name: str, wanted: Amounts) -> Amounts:  # noqa: ARG002 - the port's
+    def adjust(self, name: str, wanted: Amounts) -> Amounts:
         """Refuse."""
         _refuse(name)
 
@@ -56,17 +54,19 @@ class NoApplications:
         """Return nothing."""
         return ()
 
-    def export_state(self, name: str, moved_to: Sequence[str]) -> Iterable[bytes]:  # noqa: ARG002 - the port's
+    def export_state(self, name: str, moved_to: Sequence[str]) -> Iterable[bytes]:
         """Refuse."""
         _refuse(name)
 
-    def import_state(self, name: str, state: Iterable[bytes], *, state_bytes: int) -> None:  # noqa: ARG002 - the port's
+    def import_state(self, name: str, state: Iterable[bytes], *, state_bytes: int) -> None:
         """Refuse."""
         _refuse(name)
 
 
 @asynccontextmanager
-async def card(folder: Path, told: Callable[[], Iterable[Told]]) -> AsyncIterator[list[Served]]:
+async def card(
+    folder: Path, new_id: Callable[[], str], told: Callable[[], Iterable[Told]]
+) -> AsyncIterator[list[Served]]:
     """Have the card work inside the context; lends what it serves. ``told`` says how its servers are.
 
     Raises:
@@ -75,7 +75,9 @@ async def card(folder: Path, told: Callable[[], Iterable[Told]]) -> AsyncIterato
     """
     clock = SystemClock()
     capacity = Amounts(
-        cpu_cores=float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
+        cpu_cores=float(
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        ),
         memory_bytes=psutil.virtual_memory().total,
     )
     configuration = Configuration(
@@ -91,8 +93,8 @@ async def card(folder: Path, told: Callable[[], Iterable[Told]]) -> AsyncIterato
             store=store,
             runtime=NoApplications(),
             clock=clock,
-            now=time.time_ns,
-            new_id=lambda: str(uuid.uuid4()),
+            now=clock.now_nanoseconds,
+            new_id=new_id,
         )
         async with device(configuration, outside) as working:
             looking = asyncio.create_task(_look(told, lambda outlook: setattr(working, "outlook", outlook)))

@@ -1,6 +1,6 @@
 """Programs that run beside this one: started, started again when they end, and ended with it.
 
-Each reads the end of its standard input as the end of this process, however that came: so none is left behind.
+Each reads the end of its standard input as the end of this process, however that came: none is left behind.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ LINES_MAX: Final = 50
 """Of what a program writes to stderr, the last so many lines are kept."""
 LINE_BYTES_MAX: Final = 4096
 EXIT_USAGE: Final = 2
+CLOCK: Final = SystemClock()
 SAID: Final = "tidegate: "
 """What the line begins with that says why a program of ours ended."""
 
@@ -105,14 +106,14 @@ class Child:
     def _watch(self) -> None:
         pause = RESTART_SECONDS
         while True:
-            began = time.monotonic()
+            began = CLOCK.forwards_seconds()
             code = self._heard()
             if self._ending.is_set():
                 return
             if not self._was_well:
                 self._failed = self._how(code)
                 return
-            pause = RESTART_SECONDS if time.monotonic() - began > SOON_SECONDS else pause
+            pause = RESTART_SECONDS if CLOCK.forwards_seconds() - began > SOON_SECONDS else pause
             self._told(f"the {self.name} ended ({self._how(code)}); it is started again in {pause:g} s")
             if self._ending.wait(pause):
                 return
@@ -126,7 +127,7 @@ class Child:
 
     def _started(self) -> subprocess.Popen[bytes]:
         # In a session of its own Ctrl-C does not reach it: it ends when it is asked to.
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - this very program
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """A simulated fleet in another process, as clock, telemetry source and actuator of the loop in this one.
 
-The other makes a step, this one decides on it, and so on in turn: while one is computed the other waits or
-journals. Whoever comes anew, as after a kill, is told where the world stands; moves that were under way are lost.
+The other makes a step, this one decides on it, and so on in turn; the next step is made while this one still
+journals. Whoever comes anew, as after a kill, is told where the world stands; moves under way are lost then.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ class FarFleet:
     @property
     def ticks_left(self) -> int:
         """Steps of the trace not yet read."""
-        return self._trace.ticks - (self._end_seconds() - self._trace.start_seconds) // self._trace.step_seconds
+        return (
+            self._trace.ticks - (self._end_seconds() - self._trace.start_seconds) // self._trace.step_seconds
+        )
 
     @property
     def used_by_place(self) -> NDArray[np.float64]:
@@ -193,9 +195,7 @@ class FarFleet:
 
 
 def _standing(last: Snapshot) -> Standing:
-    return Standing(
-        time_seconds=last.time_seconds, capacity=last.capacity, grant=last.grant, card=last.card
-    )
+    return Standing(time_seconds=last.time_seconds, capacity=last.capacity, grant=last.grant, card=last.card)
 
 
 def _after(standing: Standing, actions: Actions) -> Standing:
@@ -204,6 +204,4 @@ def _after(standing: Standing, actions: Actions) -> Standing:
     grant[actions.share, actions.resource_row, actions.workload] = actions.amount_to
     moved = (actions.share == CARD) & (actions.place_to != NO_CARD)
     card[actions.workload[moved]] = actions.place_to[moved]
-    return Standing(
-        time_seconds=standing.time_seconds, capacity=standing.capacity, grant=grant, card=card
-    )
+    return Standing(time_seconds=standing.time_seconds, capacity=standing.capacity, grant=grant, card=card)

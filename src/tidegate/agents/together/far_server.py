@@ -1,17 +1,18 @@
-"""This very machine through an agent in another process, as clock, telemetry source and actuator of a loop here.
+"""This very machine through an agent in another process, as clock, telemetry source and actuator here.
 
 A loop asks on its thread, the stream tells on the event loop's; everything between them happens there.
 """
 
 from __future__ import annotations
 
-import time
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from tidegate.agents.servers.servers import Servers
+from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import TidegateError
 from tidegate.model.outcome import Outcome, Phase
 from tidegate.model.refusals import Because, Refusal
@@ -84,7 +85,7 @@ class OneServer:
                 now_nanoseconds=self._now,
                 step_seconds=self._step_seconds,
                 resources=greeting.resources,
-                called=lambda server: self.called(server),
+                called=self._wake,
                 ids=lambda _server, ids: ids,  # as in one process: a journal goes on in either
             )
         elif greeting.resources != self.greeting.resources:
@@ -129,6 +130,9 @@ class OneServer:
         """Return what is known of the connection."""
         return () if self.servers is None else self.servers.told()
 
+    def _wake(self, server: str) -> None:
+        self.called(server)
+
     @property
     def _known(self) -> Servers:
         if self.servers is None:
@@ -154,6 +158,7 @@ class FarServer:
         self._changes = 0
         self._refused: list[Outcome] = []
         self._ended = False
+        self._looks = threading.Event()
 
     @property
     def is_ready(self) -> bool:
@@ -171,11 +176,12 @@ class FarServer:
             TidegateError: no further sample came.
 
         """
-        deadline = time.monotonic() + SAMPLE_SECONDS_MAX
+        clock = SystemClock()
+        deadline = clock.forwards_seconds() + SAMPLE_SECONDS_MAX
         while (snapshot := self._host.call(self._read)) is None:
-            if time.monotonic() > deadline:
+            if clock.forwards_seconds() > deadline:
                 raise TidegateError(f"this machine's agent sent no sample for {SAMPLE_SECONDS_MAX:g} s")
-            time.sleep(LOOK_SECONDS)
+            self._looks.wait(LOOK_SECONDS)
         return snapshot
 
     def submit(self, actions: Actions) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +41,7 @@ KIND: Final = "process"
 """Of events in journals that say what became of one of these processes."""
 START_SECONDS_MAX: Final = 60.0
 """How long an agent may take to say how its workloads are, the first time."""
+CLOCK: Final = SystemClock()
 LOOK_SECONDS: Final = 0.05
 NOTICES_MAX: Final = 64
 """Sentences for people that wait to be told; beyond, the oldest goes."""
@@ -59,6 +59,7 @@ class Together:
     folder: Path
     """Where their sockets are; only its owner may enter."""
     host: Host
+    new_id: Callable[[], str]
     stopped: Callable[[], bool]
     """Whether somebody asked to end: who waits gives up then."""
     children: list[Child] = field(default_factory=list)
@@ -84,7 +85,7 @@ class Together:
             serving(
                 self.address("world"),
                 services,
-                clock=SystemClock(),
+                clock=CLOCK,
                 grace_seconds=GRACE_SECONDS,
                 message_bytes_max=MESSAGE_BYTES_MAX,
             )
@@ -119,22 +120,24 @@ class Together:
             InputError: a socket can't be made.
 
         """
-        offered = self.host.enter(card(self.folder / "card", lambda: () if self.one is None else self.one.told()))
+        offered = self.host.enter(
+            card(self.folder / "card", self.new_id, lambda: () if self.one is None else self.one.told())
+        )
         if options is not None:
             self.one = OneServer(
                 card=CARD,
                 server=server_name(),
                 step_seconds=options.step_seconds,
-                now_nanoseconds=time.time_ns,
+                now_nanoseconds=CLOCK.now_nanoseconds,
                 arrived=self._bell.set,
             )
             service = TelemetryService(
-                self.one, card=CARD, now_nanoseconds=time.time_ns, parted=self.one.parted
+                self.one, card=CARD, now_nanoseconds=CLOCK.now_nanoseconds, parted=self.one.parted
             )
             self.one.called = service.call
             offered.append(telemetry_served(service))
         address = self.address("device")
-        self.host.enter(serving(address, offered, clock=SystemClock(), grace_seconds=GRACE_SECONDS))
+        self.host.enter(serving(address, offered, clock=CLOCK, grace_seconds=GRACE_SECONDS))
 
     def start_manager(self) -> None:
         """Start a fleet manager of the card; nobody waits for it."""
@@ -174,9 +177,7 @@ class Together:
 
     def told(self) -> list[dict[str, object]]:
         """Return what there is to know of each process, in the form that machines read."""
-        return [
-            {"name": child.name, "pid": child.pid, "restarts": child.restarts} for child in self.children
-        ]
+        return [{"name": child.name, "pid": child.pid, "restarts": child.restarts} for child in self.children]
 
     def address(self, name: str) -> str:
         """Return the address of a socket."""
@@ -204,19 +205,19 @@ class Together:
         self._bell.set()
 
     def _wait(self, child: Child, came: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = CLOCK.forwards_seconds() + START_SECONDS_MAX
         while not came():
             child.check()
             if self.stopped():
                 raise KeyboardInterrupt
-            if time.monotonic() > deadline:
+            if CLOCK.forwards_seconds() > deadline:
                 raise TidegateError(f"the {child.name} did not come in {START_SECONDS_MAX:g} s")
             self.nap(LOOK_SECONDS)
         child.well()
 
 
 @contextmanager
-def together(stopped: Callable[[], bool]) -> Iterator[Together]:
+def together(stopped: Callable[[], bool], new_id: Callable[[], str]) -> Iterator[Together]:
     """Lend the processes beside this one, none of them started; all have ended when the context is left.
 
     Raises:
@@ -225,7 +226,7 @@ def together(stopped: Callable[[], bool]) -> Iterator[Together]:
 
     """
     with runtime_folder() as folder, Host() as host:
-        made = Together(folder=folder, host=host, stopped=stopped)
+        made = Together(folder=folder, host=host, stopped=stopped, new_id=new_id)
         try:
             yield made
         finally:

@@ -73,7 +73,7 @@ class WorldService(world_pb2_grpc.WorldServiceServicer):
         if named != self._fleet.name:
             raise Refusal(
                 Because.INVALID,
-                f"the agent simulates {named}, here it is {self._fleet.name}; did a trace or scenario change?",
+                f"the agent simulates {named}, here it is {self._fleet.name}; has a trace changed?",
                 field="hello.fleet",
             )
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from tidegate.drivers.cgroups.hierarchy import Hierarchy
     from tidegate.drivers.local.acting import Limiter
-    from tidegate.model.behaviour import Behaviour
     from tidegate.drivers.local.view import Seen
+    from tidegate.model.behaviour import Behaviour
     from tidegate.model.plan import Actions
     from tidegate.ports import Actuator, Clock, TelemetrySource
 

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from tidegate.drivers.cgroups.hierarchy import Hierarchy
     from tidegate.drivers.local.acting import Limiter
     from tidegate.drivers.local.machine import Machine
-    from tidegate.model.behaviour import Behaviour
     from tidegate.drivers.local.outside import Outside
+    from tidegate.model.behaviour import Behaviour
     from tidegate.model.roster import Places, Roster
 
 
