@@ -69,7 +69,7 @@ class FarFleet:
     def disconnect(self, out: Callable[[_Response], None]) -> None:
         """Note that somebody computes no more."""
         with self._turn:
-            if self._out is out:
+            if self._out == out:
                 self._out = None
 
     def step(self, message: world_pb2.Step, out: Callable[[_Response], None]) -> None:
@@ -82,7 +82,7 @@ class FarFleet:
         """
         step = step_record(message, self._like)
         with self._turn:
-            if self._out is not out:
+            if self._out != out:
                 raise Refusal(Because.STALE, "another agent computes this fleet by now")
             due = self._end_seconds() + self._trace.step_seconds
             if step.snapshot.time_seconds != due or self._arrived is not None or self._undecided:
