@@ -229,11 +229,11 @@ def test_an_agent_whose_up_is_killed_brings_everything_back_itself(cgroup, journ
     cgroup.start(QUIET)
     with up(cgroup, journal, *ACTING) as process:
         until(lambda: texts(cgroup)[0] != before[0], process, "a quota that is set")
-        agent = psutil.Process(agent_of(process))
-        folder = folder_of(agent.pid)
+        beside = psutil.Process(process.pid).children()
+        folder = folder_of(agent_of(process))
         process.send_signal(signal.SIGKILL)
         process.wait(PATIENCE_SECONDS)
-        agent.wait(PATIENCE_SECONDS)
+        assert not psutil.wait_procs(beside, PATIENCE_SECONDS)[1]
     shutil.rmtree(folder)
     assert texts(cgroup) == before
     assert not ledger_of(journal).exists()
@@ -271,13 +271,14 @@ def test_what_a_killed_one_had_set_is_brought_back(cgroup, journal, brought_back
         if not alone:
             # First the one who would start it again, which is then in no state to.
             agent = agent_of(process)
-            folder = folder_of(agent)
+            beside, folder = psutil.Process(process.pid).children(), folder_of(agent)
             process.send_signal(signal.SIGSTOP)
             os.kill(agent, signal.SIGKILL)
         process.send_signal(signal.SIGKILL)
         process.wait(PATIENCE_SECONDS)
     assert texts(cgroup) != before
     if not alone:
+        assert not psutil.wait_procs(beside, PATIENCE_SECONDS)[1]
         shutil.rmtree(folder)
     seen = last_tick(journal)
     if brought_back_by == "release":

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ PREFIX: Final = "tidegate-up-"
 LOCK: Final = "lock"
 PATH_BYTES_MAX: Final = 60
 """Of the folder above: a socket's whole path may have 107 bytes."""
+MADE_SECONDS: Final = 60.0
+"""A folder without a lock is removed when it is older than this."""
 LEFT_MAX: Final = 64
 """Folders left by an `up` that was killed which one start removes at most."""
 
@@ -64,7 +68,13 @@ def _sweep(above: Path) -> None:
     """Remove what a killed `up` left: folders of ours whose lock nobody holds."""
     for left in sorted(above.glob(f"{PREFIX}*"))[:LEFT_MAX]:
         with suppress(OSError):
-            if left.is_symlink() or left.stat().st_uid != os.geteuid():
+            found = left.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                continue
+            if not (left / LOCK).exists():
+                # It is just being made; or it was removed, and a program that was still loading made it anew.
+                if SystemClock().now_seconds() - found.st_mtime > MADE_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
                 continue
             with (left / LOCK).open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

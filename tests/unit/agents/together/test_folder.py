@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tidegate.agents.together.folder import LOCK, PREFIX, runtime_folder
 
 
@@ -22,9 +24,13 @@ def test_what_a_killed_one_left_is_removed_and_what_is_in_use_stays(tmp_path, mo
     (left / LOCK).touch()
     nobodys = tmp_path / f"{PREFIX}without-lock"
     nobodys.mkdir()
+    old = tmp_path / f"{PREFIX}old-without-lock"
+    old.mkdir()
+    os.utime(old, (1e9, 1e9))
     with runtime_folder(where) as first, runtime_folder(where) as second:
         assert not left.exists()
         assert nobodys.exists()
+        assert not old.exists()
         assert first.exists()
         assert second.exists()
 
