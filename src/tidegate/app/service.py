@@ -48,7 +48,7 @@ class Service:
         return tick
 
     def decide(self) -> Tick:
-        """Turn once, and leave what can wait to `think`, which must be called before the next."""
+        """Turn once, and leave what can wait to `think`; without it no checkpoint is begun."""
         return self.loop.tick()
 
     def think(self) -> None:

@@ -38,9 +38,8 @@ class FleetAdjustments(adjustment_pb2_grpc.AdjustmentServiceServicer):
     ) -> adjustment_pb2.AdjustResourcesResponse:
         """Set amounts of an application on its card."""
         require(context, Role.OPERATOR)
-        card, request.name = self._handing.there(request.name)
-        answer: adjustment_pb2.AdjustResourcesResponse = await self._handing.once(
-            card, lambda line: Adjusting(line).AdjustResources, request, context
+        answer: adjustment_pb2.AdjustResourcesResponse = await self._handing.to_named(
+            "name", lambda line: Adjusting(line).AdjustResources, request, context
         )
         return answer
 
@@ -49,9 +48,8 @@ class FleetAdjustments(adjustment_pb2_grpc.AdjustmentServiceServicer):
     ) -> adjustment_pb2.GetAdjustmentResponse:
         """Return an adjustment, as its card tells of it."""
         require(context, Role.OPERATOR)
-        card, request.name = self._handing.there(request.name)
-        answer: adjustment_pb2.GetAdjustmentResponse = await self._handing.once(
-            card, lambda line: Adjusting(line).GetAdjustment, request, context
+        answer: adjustment_pb2.GetAdjustmentResponse = await self._handing.to_named(
+            "name", lambda line: Adjusting(line).GetAdjustment, request, context
         )
         return answer
 
@@ -60,9 +58,8 @@ class FleetAdjustments(adjustment_pb2_grpc.AdjustmentServiceServicer):
     ) -> adjustment_pb2.ListAdjustmentsResponse:
         """Return the latest adjustments of an application."""
         require(context, Role.OPERATOR)
-        card, request.parent = self._handing.there(request.parent, "parent")
-        answer: adjustment_pb2.ListAdjustmentsResponse = await self._handing.once(
-            card, lambda line: Adjusting(line).ListAdjustments, request, context
+        answer: adjustment_pb2.ListAdjustmentsResponse = await self._handing.to_named(
+            "parent", lambda line: Adjusting(line).ListAdjustments, request, context
         )
         return answer
 
@@ -159,9 +156,8 @@ class FleetProfiles(profiling_pb2_grpc.ProfilingServiceServicer):
     ) -> profiling_pb2.CreateProfileResponse:
         """Begin to watch an application on its card."""
         require(context, Role.OPERATOR)
-        card, request.parent = self._handing.there(request.parent, "parent")
-        answer: profiling_pb2.CreateProfileResponse = await self._handing.once(
-            card, lambda line: Watching(line).CreateProfile, request, context
+        answer: profiling_pb2.CreateProfileResponse = await self._handing.to_named(
+            "parent", lambda line: Watching(line).CreateProfile, request, context
         )
         return answer
 
@@ -170,9 +166,8 @@ class FleetProfiles(profiling_pb2_grpc.ProfilingServiceServicer):
     ) -> profiling_pb2.GetProfileResponse:
         """Return what was learned of an application."""
         require(context, Role.OPERATOR)
-        card, request.name = self._handing.there(request.name)
-        answer: profiling_pb2.GetProfileResponse = await self._handing.once(
-            card, lambda line: Watching(line).GetProfile, request, context
+        answer: profiling_pb2.GetProfileResponse = await self._handing.to_named(
+            "name", lambda line: Watching(line).GetProfile, request, context
         )
         return answer
 
@@ -194,9 +189,8 @@ class FleetProfiles(profiling_pb2_grpc.ProfilingServiceServicer):
     ) -> profiling_pb2.DeleteProfileResponse:
         """Watch an application no more."""
         require(context, Role.OPERATOR)
-        card, request.name = self._handing.there(request.name)
-        answer: profiling_pb2.DeleteProfileResponse = await self._handing.once(
-            card, lambda line: Watching(line).DeleteProfile, request, context
+        answer: profiling_pb2.DeleteProfileResponse = await self._handing.to_named(
+            "name", lambda line: Watching(line).DeleteProfile, request, context
         )
         return answer
 

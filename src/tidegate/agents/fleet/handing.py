@@ -55,6 +55,19 @@ class Handing:
         with line.answers():
             return await stub(line)(request, timeout=_left_seconds(context, CALL_SECONDS))
 
+    async def to_named(
+        self, where: str, stub: Callable[[Any], Stub], request: Message, context: Context
+    ) -> Any:  # noqa: ANN401 - the method's answer
+        """Ask the card that has what a request's field ``where`` names, by the name that card knows it by.
+
+        Raises:
+            Refusal: nobody knows it, it is on no card yet, or its card refuses or does not answer in time.
+
+        """
+        card, whole = self.there(getattr(request, where), where)
+        setattr(request, where, whole)
+        return await self.once(card, stub, request, context)
+
     async def streamed(
         self, card: str, stub: Callable[[Any], Stub], request: Message, context: Context
     ) -> AsyncIterator[Any]:

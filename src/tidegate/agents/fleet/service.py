@@ -201,9 +201,8 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
     ) -> application_pb2.StartApplicationResponse:
         """Start an application on its card."""
         require(context, Role.OPERATOR)
-        card, request.name = self._handing.there(request.name)
-        answer: application_pb2.StartApplicationResponse = await self._handing.once(
-            card, lambda line: Applying(line).StartApplication, request, context
+        answer: application_pb2.StartApplicationResponse = await self._handing.to_named(
+            "name", lambda line: Applying(line).StartApplication, request, context
         )
         return answer
 
@@ -212,9 +211,8 @@ class FleetApplications(application_pb2_grpc.ApplicationServiceServicer):
     ) -> application_pb2.StopApplicationResponse:
         """Stop an application on its card."""
         require(context, Role.OPERATOR)
-        card, request.name = self._handing.there(request.name)
-        answer: application_pb2.StopApplicationResponse = await self._handing.once(
-            card, lambda line: Applying(line).StopApplication, request, context
+        answer: application_pb2.StopApplicationResponse = await self._handing.to_named(
+            "name", lambda line: Applying(line).StopApplication, request, context
         )
         return answer
 

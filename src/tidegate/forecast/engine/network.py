@@ -51,10 +51,6 @@ class Network:
         self._second = [np.zeros_like(weight) for weight in self.weights]
         self._steps = 0
 
-    def masses(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how likely each bin is, not normalised, (bins, series) of ``features`` (inputs, series)."""
-        return self._forward(features)
-
     def learn(
         self,
         features: NDArray[np.float32],
@@ -68,7 +64,7 @@ class Network:
         about those bins (the expectation step of EM), so it never teaches that demand is low.
         """
         inputs: list[NDArray[np.float32]] = []
-        believed = self._forward(features, inputs)
+        believed = self.masses(features, inputs)
         believed /= believed.sum(axis=0)
         error = (believed - _targets(believed, bins, censored)) / np.float32(bins.size)
         gradients: list[NDArray[np.float32]] = []
@@ -79,10 +75,13 @@ class Network:
                 error = (self.weights[layer].T @ error) * (inputs[layer // 2] > 0)
         self._adam(gradients, rate)
 
-    def _forward(
+    def masses(
         self, features: NDArray[np.float32], inputs: list[NDArray[np.float32]] | None = None
     ) -> NDArray[np.float32]:
-        """Return unnormalised bin masses; notes each layer's input in ``inputs``."""
+        """Return how likely each bin is, not normalised, (bins, series) of ``features`` (inputs, series).
+
+        Notes each layer's input in ``inputs``.
+        """
         values = features
         last = len(self.weights) - 2
         for layer in range(0, last + 1, 2):
