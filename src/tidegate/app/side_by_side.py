@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -215,26 +214,11 @@ class SideBySide:
         return tick
 
 
-def fleet_of(world: World) -> str:
-    """Return a world's name, with a digest of its demand and of what was agreed with whom."""
-    roster = world.fleet.roster
-    digest = hashlib.blake2b(digest_size=8)
-    for values in (
-        world.trace.used,
-        world.trace.capacity,
-        roster.violation_rate,
-        roster.floor,
-        roster.priority,
-    ):
-        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
-    return f"{world.trace.name} ({digest.hexdigest()})"
-
-
 def identity_of(world: World, *, policy_name: str, seed: int) -> dict[str, str]:
     """Return what a journal of a simulated fleet is of: another fleet's can't be gone on from."""
     return {
         "loop": "simulated",
-        "fleet": fleet_of(world),
+        "fleet": world.identity(),
         "policy": policy_name,
         "seed": str(seed),
         "league": ",".join((policy_name, *SHADOWS)),
@@ -272,4 +256,4 @@ def _wanted_in_all(tick: Tick) -> NDArray[np.float32]:
     return in_server_units(wanted, tick.snapshot)
 
 
-__all__ = ["Mover", "SideBySide", "Totals", "biggest_movers", "fleet_of", "identity_of"]
+__all__ = ["Mover", "SideBySide", "Totals", "biggest_movers", "identity_of"]

@@ -9,22 +9,22 @@ import typer
 from rich.console import Console
 
 from tidegate.agents.agent.program import AgentOptions, run_agent
-from tidegate.agents.agent.simulated import run_simulated
 from tidegate.agents.running import run
 from tidegate.app.servers import LOCAL, libvirt_uri
 from tidegate.app.state import state_folder
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli import agent_options as options
 from tidegate.cli.durations import parse_duration_seconds
-from tidegate.cli.worlds import made_world
 from tidegate.drivers.local.server import VIOLATION_RATE
-from tidegate.drivers.simulated.build import read_scenario
 from tidegate.model.application import checked_name
 from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
     from typing import Any
+
+    from tidegate.drivers.simulated.build import World
 
 
 def command(
@@ -61,9 +61,9 @@ def command(
     if simulated:
         if act or workload or probe or ticks or certs or state or ledger or name:
             raise InputError("--simulated is of no server; leave out what says something of one")
-        read = read_scenario(scenario)
-        used = read.seed if seed is None else seed
-        world = made_world(read, trace or (), scenario=scenario, step_seconds=None, sla=sla, seed=used)
+        world = _world(scenario, trace or (), sla=sla, seed=seed)
+        from tidegate.agents.agent.simulated import run_simulated
+
         _end(lambda: run_simulated(world, device=device, listen=listen, told=told), until_eof=until_eof)
     if scenario or trace or seed is not None:
         raise InputError("--scenario, --trace and --seed are of a simulated fleet; add --simulated")
@@ -87,6 +87,16 @@ def command(
     )
     told(f"agent of server '{server}', device at {device}; Ctrl-C ends")
     _end(lambda: run_agent(asked, told=told, ticks=ticks), until_eof=until_eof)
+
+
+def _world(scenario: Path | None, traces: Sequence[Path], *, sla: float | None, seed: int | None) -> World:
+    """Return the simulated fleet that was asked for; only then is a simulator imported."""
+    from tidegate.cli.worlds import made_world
+    from tidegate.drivers.simulated.build import read_scenario
+
+    read = read_scenario(scenario)
+    used = read.seed if seed is None else seed
+    return made_world(read, traces, scenario=scenario, step_seconds=None, sla=sla, seed=used)
 
 
 def _end(main: Callable[[], Coroutine[Any, Any, int]], *, until_eof: bool) -> None:

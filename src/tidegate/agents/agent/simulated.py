@@ -6,7 +6,6 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from tidegate.app.side_by_side import fleet_of
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import TidegateError
 from tidegate.wire.dialing import dialled
@@ -58,7 +57,7 @@ async def _talk(world: World, device: str, clock: Clock) -> None:
     fleet = world.start()
     like = world.template()
     waiting = asyncio.Queue[_Request](STEPS_WAITING_MAX)
-    waiting.put_nowait(_Request(hello=world_pb2.Hello(fleet=fleet_of(world))))
+    waiting.put_nowait(_Request(hello=world_pb2.Hello(fleet=world.identity())))
     dial = dialled(device, expects=Role.DEVICE, clock=clock, message_bytes_max=MESSAGE_BYTES_MAX)
     async with dial as line:
         with line.answers():

@@ -21,7 +21,6 @@ from tidegate.agents.together.host import Host
 from tidegate.agents.together.world_service import WorldService
 from tidegate.agents.together.world_service import served as world_served
 from tidegate.app.machine import EVERYONE
-from tidegate.app.side_by_side import fleet_of
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.drivers.local.ledger import boot_identifier, release
 from tidegate.drivers.local.outside import Outside
@@ -78,7 +77,7 @@ class Together:
 
     def serve_world(self, world: World) -> FarFleet:
         """Serve the stream of a simulated fleet, and start its agent with `start_world`."""
-        fleet = FarFleet(world, fleet_of(world), arrived=self._bell.set)
+        fleet = FarFleet(world, world.identity(), arrived=self._bell.set)
         self.fleet = fleet
         services = [world_served(WorldService(fleet))]
         self.host.enter(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
@@ -45,6 +46,20 @@ class World:
     def start(self, *, censored: bool = True) -> SimulatedFleet:
         """Return a fleet that stands before the first step; ``censored`` hides demand above the grant."""
         return SimulatedFleet(self.trace, self.fleet, censored=censored, costs=self.costs)
+
+    def identity(self) -> str:
+        """Return its name, with a digest of its demand and of what was agreed with whom."""
+        roster = self.fleet.roster
+        digest = hashlib.blake2b(digest_size=8)
+        for values in (
+            self.trace.used,
+            self.trace.capacity,
+            roster.violation_rate,
+            roster.floor,
+            roster.priority,
+        ):
+            digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+        return f"{self.trace.name} ({digest.hexdigest()})"
 
     def template(self) -> Snapshot:
         """Return a snapshot before the first step: who and what there is, with nothing known of them."""
