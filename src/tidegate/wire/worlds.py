@@ -30,7 +30,7 @@ FLEET_BYTES_MAX: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Standing:
+class Position:
     """Where a world stands after a step: what its next one needs to know of those before."""
 
     time_seconds: int
@@ -54,19 +54,19 @@ class Step:
     """(links,)"""
 
 
-def place_message(standing: Standing | None) -> world_pb2.Place:
+def position_message(position: Position | None) -> world_pb2.Position:
     """Return where a world is to begin as it is sent; None is its beginning."""
-    if standing is None:
-        return world_pb2.Place()
-    return world_pb2.Place(
-        time_seconds=standing.time_seconds,
-        capacity=packed(standing.capacity, np.float32),
-        grant=packed(standing.grant, np.float32),
-        card=packed(standing.card, np.int32),
+    if position is None:
+        return world_pb2.Position()
+    return world_pb2.Position(
+        time_seconds=position.time_seconds,
+        capacity=packed(position.capacity, np.float32),
+        grant=packed(position.grant, np.float32),
+        card=packed(position.card, np.int32),
     )
 
 
-def placed(message: world_pb2.Place, like: Snapshot) -> Snapshot | None:
+def positioned(message: world_pb2.Position, like: Snapshot) -> Snapshot | None:
     """Return where a world is to begin, as a snapshot of a fleet ``like`` it; None at its beginning.
 
     Raises:
@@ -75,7 +75,7 @@ def placed(message: world_pb2.Place, like: Snapshot) -> Snapshot | None:
     """
     if message.time_seconds == 0:
         return None
-    with in_field("place"):
+    with in_field("position"):
         return replace(
             like,
             time_seconds=message.time_seconds,

@@ -12,7 +12,7 @@ from tidegate.wire.dialing import dialled
 from tidegate.wire.identities import Role
 from tidegate.wire.serving import serving
 from tidegate.wire.simulated.v1 import world_pb2, world_pb2_grpc
-from tidegate.wire.worlds import MESSAGE_BYTES_MAX, Step, actions_record, placed, step_message
+from tidegate.wire.worlds import MESSAGE_BYTES_MAX, Step, actions_record, positioned, step_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -62,8 +62,8 @@ async def _talk(world: World, device: str, clock: Clock) -> None:
     async with dial as line:
         with line.answers():
             async for response in world_pb2_grpc.WorldServiceStub(line).Connect(_each(waiting)):
-                if response.HasField("place"):
-                    begin = placed(response.place, like)
+                if response.HasField("position"):
+                    begin = positioned(response.position, like)
                     fleet = world.start()
                     if begin is not None:
                         fleet.go_on(begin)

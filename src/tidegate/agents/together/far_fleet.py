@@ -15,7 +15,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, InvalidField, Refusal
 from tidegate.model.roster import CARD, NO_CARD
 from tidegate.wire.simulated.v1 import world_pb2
-from tidegate.wire.worlds import Standing, Step, decisions_message, place_message, step_record
+from tidegate.wire.worlds import Position, Step, decisions_message, position_message, step_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,9 @@ class FarFleet:
         self._turn = threading.Condition()
         self._out: Callable[[_Response], None] | None = None
         """To whoever computes the world; None while nobody is there."""
-        self._begun = self._placed = False
+        self._begun = self._told_position = False
         """Whether that one knows where the world stands."""
-        self._standing: Standing | None = None
+        self._position: Position | None = None
         self._arrived: Step | None = None
         """What was not read yet."""
         self._read: Step | None = None
@@ -61,10 +61,10 @@ class FarFleet:
     def connect(self, out: Callable[[_Response], None]) -> None:
         """Take in who computes the world from now on; ``out`` tells that one what to do."""
         with self._turn:
-            self._out, self._placed = out, False
+            self._out, self._told_position = out, False
             self.connected.set()
             if self._begun and self._arrived is None and not self._undecided:
-                self._place()
+                self._tell_position()
 
     def disconnect(self, out: Callable[[_Response], None]) -> None:
         """Note that somebody computes no more."""
@@ -130,14 +130,14 @@ class FarFleet:
 
         """
         self._world.start().go_on(last)
-        self._standing = _standing(last)
+        self._position = _position(last)
 
     def begin(self) -> None:
         """Have the next step computed, here or by whoever connects first."""
         with self._turn:
             self._begun = True
             if self._out is not None:
-                self._place()
+                self._tell_position()
 
     def read(self) -> Snapshot:
         """Return the next step.
@@ -149,7 +149,7 @@ class FarFleet:
         with self._turn:
             step = self._next()
             self._arrived, self._read, self._undecided = None, step, True
-            self._standing = _standing(step.snapshot)
+            self._position = _position(step.snapshot)
         return step.snapshot
 
     def collect(self) -> Outcome:
@@ -165,26 +165,26 @@ class FarFleet:
     def submit(self, actions: Actions) -> None:
         """Have the actions done before the next step, which is computed from now on."""
         with self._turn:
-            if self._standing is None:
+            if self._position is None:
                 return
-            self._standing = _after(self._standing, actions)
+            self._position = _after(self._position, actions)
             self._undecided = False
             if self._out is None:
                 return
-            if self._placed:
+            if self._told_position:
                 self._out(_Response(decisions=decisions_message(actions)))
             else:
-                self._place()
+                self._tell_position()
 
     # --- inside ---------------------------------------------------------------------------------
 
     def _end_seconds(self) -> int:
-        return self._trace.start_seconds if self._standing is None else self._standing.time_seconds
+        return self._trace.start_seconds if self._position is None else self._position.time_seconds
 
-    def _place(self) -> None:
+    def _tell_position(self) -> None:
         if self._out is not None:
-            self._out(_Response(place=place_message(self._standing)))
-            self._placed = True
+            self._out(_Response(position=position_message(self._position)))
+            self._told_position = True
 
     def _next(self) -> Step:
         """Return the step that is to be read, once it is there."""
@@ -194,14 +194,14 @@ class FarFleet:
         return self._arrived
 
 
-def _standing(last: Snapshot) -> Standing:
-    return Standing(time_seconds=last.time_seconds, capacity=last.capacity, grant=last.grant, card=last.card)
+def _position(last: Snapshot) -> Position:
+    return Position(time_seconds=last.time_seconds, capacity=last.capacity, grant=last.grant, card=last.card)
 
 
-def _after(standing: Standing, actions: Actions) -> Standing:
+def _after(position: Position, actions: Actions) -> Position:
     """Return where a world stands once everything that was asked for is done."""
-    grant, card = standing.grant.copy(), standing.card.copy()
+    grant, card = position.grant.copy(), position.card.copy()
     grant[actions.share, actions.resource_row, actions.workload] = actions.amount_to
     moved = (actions.share == CARD) & (actions.place_to != NO_CARD)
     card[actions.workload[moved]] = actions.place_to[moved]
-    return Standing(time_seconds=standing.time_seconds, capacity=standing.capacity, grant=grant, card=card)
+    return Position(time_seconds=position.time_seconds, capacity=position.capacity, grant=grant, card=card)

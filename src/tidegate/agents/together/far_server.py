@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.agents.servers.servers import Told
-    from tidegate.agents.together.host import Host
+    from tidegate.agents.together.background import Background
     from tidegate.model.behaviour import Behaviour
     from tidegate.model.plan import Actions
     from tidegate.model.resources import Resource
@@ -143,12 +143,12 @@ class OneServer:
 class FarServer:
     """A `LiveServer` whose agent is another process."""
 
-    def __init__(self, one: OneServer, host: Host, *, end: Callable[[], None]) -> None:
-        """Be what ``one`` hears of on the event loop of ``host``; it was greeted, and sent a sample.
+    def __init__(self, one: OneServer, background: Background, *, end: Callable[[], None]) -> None:
+        """Be what ``one`` hears of on the event loop of ``background``; it was greeted, and sent a sample.
 
         ``end`` ends the agent, which then gives everything back.
         """
-        self._one, self._host, self._end = one, host, end
+        self._one, self._background, self._end = one, background, end
         greeting = one.greeting
         assert greeting is not None, "it was greeted"
         self.resources: tuple[Resource, ...] = greeting.resources
@@ -178,7 +178,7 @@ class FarServer:
         """
         clock = SystemClock()
         deadline = clock.forwards_seconds() + SAMPLE_SECONDS_MAX
-        while (snapshot := self._host.call(self._read)) is None:
+        while (snapshot := self._background.call(self._read)) is None:
             if clock.forwards_seconds() > deadline:
                 raise TidegateError(f"this machine's agent sent no sample for {SAMPLE_SECONDS_MAX:g} s")
             self._looks.wait(LOOK_SECONDS)
@@ -187,11 +187,11 @@ class FarServer:
     def submit(self, actions: Actions) -> None:
         """Order it; what was decided on workloads that have come or gone since is refused."""
         if len(actions):
-            self._host.call(partial(self._submit, actions))
+            self._background.call(partial(self._submit, actions))
 
     def collect(self) -> Outcome:
         """Return what became of orders since the last call."""
-        return self._host.call(self._collect)
+        return self._background.call(self._collect)
 
     def end(self) -> int:
         """End the agent, which gives the owner's settings back; return how many it says those were.

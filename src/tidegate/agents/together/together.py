@@ -17,7 +17,7 @@ from tidegate.agents.together.children import Child
 from tidegate.agents.together.far_fleet import FarFleet
 from tidegate.agents.together.far_server import FarServer, OneServer
 from tidegate.agents.together.folder import runtime_folder
-from tidegate.agents.together.host import Host
+from tidegate.agents.together.background import Background
 from tidegate.agents.together.world_service import WorldService
 from tidegate.agents.together.world_service import served as world_served
 from tidegate.app.machine import EVERYONE
@@ -57,7 +57,7 @@ class Together:
 
     folder: Path
     """Where their sockets are; only its owner may enter."""
-    host: Host
+    background: Background
     new_id: Callable[[], str]
     stopped: Callable[[], bool]
     """Whether somebody asked to end: who waits gives up then."""
@@ -80,7 +80,7 @@ class Together:
         fleet = FarFleet(world, world.identity(), arrived=self._bell.set)
         self.fleet = fleet
         services = [world_served(WorldService(fleet))]
-        self.host.enter(
+        self.background.enter(
             serving(
                 self.address("world"),
                 services,
@@ -119,7 +119,7 @@ class Together:
             InputError: a socket can't be made.
 
         """
-        offered = self.host.enter(
+        offered = self.background.enter(
             card(self.folder / "card", self.new_id, lambda: () if self.one is None else self.one.told())
         )
         if options is not None:
@@ -136,7 +136,7 @@ class Together:
             self.one.called = service.call
             offered.append(telemetry_served(service))
         address = self.address("device")
-        self.host.enter(serving(address, offered, clock=CLOCK, grace_seconds=GRACE_SECONDS))
+        self.background.enter(serving(address, offered, clock=CLOCK, grace_seconds=GRACE_SECONDS))
 
     def start_manager(self) -> None:
         """Start a fleet manager of the card; nobody waits for it."""
@@ -172,7 +172,7 @@ class Together:
         assert one is not None, "its stream is served"
         assert child is not None, "its agent was started"
         self._wait(child, lambda: one.is_fresh)
-        return FarServer(one, self.host, end=partial(_end_machine, child, options))
+        return FarServer(one, self.background, end=partial(_end_machine, child, options))
 
     def told(self) -> list[dict[str, object]]:
         """Return what there is to know of each process, in the form that machines read."""
@@ -224,8 +224,8 @@ def together(stopped: Callable[[], bool], new_id: Callable[[], str]) -> Iterator
         TidegateError: one of them ended with an error.
 
     """
-    with runtime_folder() as folder, Host() as host:
-        made = Together(folder=folder, host=host, stopped=stopped, new_id=new_id)
+    with runtime_folder() as folder, Background() as background:
+        made = Together(folder=folder, background=background, stopped=stopped, new_id=new_id)
         try:
             yield made
         finally:

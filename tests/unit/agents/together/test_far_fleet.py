@@ -14,7 +14,7 @@ from tidegate.model.plan import Actions, Kind
 from tidegate.model.refusals import InvalidField, Refusal
 from tidegate.model.roster import HOST
 from tidegate.wire.simulated.v1 import world_pb2
-from tidegate.wire.worlds import Step, actions_record, placed, step_message
+from tidegate.wire.worlds import Step, actions_record, positioned, step_message
 
 TWO_SERVERS = Path(__file__).resolve().parents[4] / "examples/scenarios/two_servers_one_card.toml"
 
@@ -37,8 +37,8 @@ class Agent:
     def hear(self, response):
         said = world_pb2.ConnectResponse.FromString(response.SerializeToString())
         self.heard.append(said.WhichOneof("message"))
-        if said.HasField("place"):
-            begin = placed(said.place, self.like)
+        if said.HasField("position"):
+            begin = positioned(said.position, self.like)
             self.fleet = self.world.start()
             if begin is not None:
                 self.fleet.go_on(begin)
@@ -107,7 +107,7 @@ def test_nothing_is_computed_before_it_begins(world, far):
     agent = Agent(world, far)
     assert agent.heard == []
     far.begin()
-    assert agent.heard == ["place"]
+    assert agent.heard == ["position"]
     assert not far.is_ready
     agent.step()
     assert far.is_ready
@@ -130,7 +130,7 @@ def test_who_comes_anew_goes_on_with_what_was_decided(world, far, when):
             second = Agent(world, far)
         assert second.heard == [], "nobody knows yet what is decided"
         far.submit(resized(snapshot, 0.75))
-    assert second.heard == ["place"]
+    assert second.heard == ["position"]
     before = far.now_seconds()
     second.step()
     snapshot = far.read()

@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from tidegate.agents.together.background import Background
 from tidegate.agents.together.far_server import FarServer, OneServer
-from tidegate.agents.together.host import Host
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.outcome import Phase
 from tidegate.model.plan import Actions, Kind
@@ -66,13 +66,13 @@ def one():
 
 @pytest.fixture
 def far(one):
-    with Host() as host:
-        host.call(partial(one.greet, greeting()))
-        yield FarServer(one, host, end=lambda: one.parted(NAME, 5))
+    with Background() as background:
+        background.call(partial(one.greet, greeting()))
+        yield FarServer(one, background, end=lambda: one.parted(NAME, 5))
 
 
 def shown(one, far, number, of):
-    far._host.call(partial(one.sample, NAME, sample(number, of)))
+    far._background.call(partial(one.sample, NAME, sample(number, of)))
 
 
 def resize(snapshot):
@@ -96,7 +96,7 @@ def resize(snapshot):
 
 def test_a_sample_is_read_once_under_the_names_it_has_in_one_process(one, far):
     of = who(1)
-    far._host.call(partial(one.roster, NAME, of))
+    far._background.call(partial(one.roster, NAME, of))
     assert not far.is_ready
     shown(one, far, 1, of)
     assert far.is_ready
@@ -106,7 +106,7 @@ def test_a_sample_is_read_once_under_the_names_it_has_in_one_process(one, far):
     assert far.settable.all()
     assert far.given_back == 3
     far.submit(resize(snapshot))
-    orders = far._host.call(partial(one.next_orders, NAME))
+    orders = far._background.call(partial(one.next_orders, NAME))
     assert orders.workload_id.tolist() == [8]
     assert far.end() == 5
     assert far.end() == 0
@@ -115,15 +115,15 @@ def test_a_sample_is_read_once_under_the_names_it_has_in_one_process(one, far):
 @pytest.mark.parametrize("change", ["a workload came", "the agent came anew"])
 def test_what_was_decided_on_workloads_of_before_is_refused(one, far, change):
     of = who(1)
-    far._host.call(partial(one.roster, NAME, of))
+    far._background.call(partial(one.roster, NAME, of))
     shown(one, far, 1, of)
     snapshot = far.read()
     if change == "a workload came":
-        far._host.call(partial(one.roster, NAME, who(2, workloads=3)))
+        far._background.call(partial(one.roster, NAME, who(2, workloads=3)))
     else:
-        far._host.call(partial(one.greet, greeting()))
+        far._background.call(partial(one.greet, greeting()))
     far.submit(resize(snapshot))
-    assert far._host.call(partial(one.next_orders, NAME)) is None
+    assert far._background.call(partial(one.next_orders, NAME)) is None
     outcome = far.collect()
     assert outcome.phase.tolist() == [Phase.REFUSED]
     assert not far.is_ready

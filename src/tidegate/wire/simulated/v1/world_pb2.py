@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tidegate/simulated/v1/world.proto\x12\x15tidegate.simulated.v1\"w\n\x0e\x43onnectRequest\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.tidegate.simulated.v1.HelloH\x00\x12+\n\x04step\x18\x02 \x01(\x0b\x32\x1b.tidegate.simulated.v1.StepH\x00\x42\t\n\x07message\"\x82\x01\n\x0f\x43onnectResponse\x12-\n\x05place\x18\x01 \x01(\x0b\x32\x1c.tidegate.simulated.v1.PlaceH\x00\x12\x35\n\tdecisions\x18\x02 \x01(\x0b\x32 .tidegate.simulated.v1.DecisionsH\x00\x42\t\n\x07message\"\x16\n\x05Hello\x12\r\n\x05\x66leet\x18\x01 \x01(\t\"L\n\x05Place\x12\x14\n\x0ctime_seconds\x18\x01 \x01(\x03\x12\x10\n\x08\x63\x61pacity\x18\x02 \x01(\x0c\x12\r\n\x05grant\x18\x03 \x01(\x0c\x12\x0c\n\x04\x63\x61rd\x18\x04 \x01(\x0c\"\xe6\x01\n\x04Step\x12\x14\n\x0ctime_seconds\x18\x01 \x01(\x03\x12\x0c\n\x04used\x18\x02 \x01(\x0c\x12\x10\n\x08\x63\x61pacity\x18\x03 \x01(\x0c\x12\x0f\n\x07pressed\x18\x04 \x01(\x0c\x12\r\n\x05grant\x18\x05 \x01(\x0c\x12\x11\n\tin_flight\x18\x06 \x01(\x0c\x12\x0c\n\x04\x63\x61rd\x18\x07 \x01(\x0c\x12\x15\n\rused_by_place\x18\x08 \x01(\x0c\x12\x1d\n\x15link_bytes_per_second\x18\t \x01(\x0c\x12\x31\n\x08outcomes\x18\n \x01(\x0b\x32\x1f.tidegate.simulated.v1.Outcomes\"r\n\x08Outcomes\x12\x14\n\x0cworkload_ids\x18\x01 \x01(\x0c\x12\x15\n\rresource_rows\x18\x02 \x01(\x0c\x12\x0e\n\x06shares\x18\x03 \x01(\x0c\x12\x0e\n\x06phases\x18\x04 \x01(\x0c\x12\x19\n\x11\x61mounts_read_back\x18\x05 \x01(\x0c\"\xd5\x01\n\tDecisions\x12\x14\n\x0ctime_seconds\x18\x01 \x01(\x03\x12\x17\n\x0f\x65xpires_seconds\x18\x02 \x01(\x03\x12\r\n\x05kinds\x18\x03 \x01(\x0c\x12\x11\n\tworkloads\x18\x04 \x01(\x0c\x12\x15\n\rresource_rows\x18\x05 \x01(\x0c\x12\x0e\n\x06shares\x18\x06 \x01(\x0c\x12\x13\n\x0bplaces_from\x18\x07 \x01(\x0c\x12\x11\n\tplaces_to\x18\x08 \x01(\x0c\x12\x14\n\x0c\x61mounts_from\x18\t \x01(\x0c\x12\x12\n\namounts_to\x18\n \x01(\x0c\x32l\n\x0cWorldService\x12\\\n\x07\x43onnect\x12%.tidegate.simulated.v1.ConnectRequest\x1a&.tidegate.simulated.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tidegate/simulated/v1/world.proto\x12\x15tidegate.simulated.v1\"w\n\x0e\x43onnectRequest\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.tidegate.simulated.v1.HelloH\x00\x12+\n\x04step\x18\x02 \x01(\x0b\x32\x1b.tidegate.simulated.v1.StepH\x00\x42\t\n\x07message\"\x88\x01\n\x0f\x43onnectResponse\x12\x33\n\x08position\x18\x01 \x01(\x0b\x32\x1f.tidegate.simulated.v1.PositionH\x00\x12\x35\n\tdecisions\x18\x02 \x01(\x0b\x32 .tidegate.simulated.v1.DecisionsH\x00\x42\t\n\x07message\"\x16\n\x05Hello\x12\r\n\x05\x66leet\x18\x01 \x01(\t\"O\n\x08Position\x12\x14\n\x0ctime_seconds\x18\x01 \x01(\x03\x12\x10\n\x08\x63\x61pacity\x18\x02 \x01(\x0c\x12\r\n\x05grant\x18\x03 \x01(\x0c\x12\x0c\n\x04\x63\x61rd\x18\x04 \x01(\x0c\"\xe6\x01\n\x04Step\x12\x14\n\x0ctime_seconds\x18\x01 \x01(\x03\x12\x0c\n\x04used\x18\x02 \x01(\x0c\x12\x10\n\x08\x63\x61pacity\x18\x03 \x01(\x0c\x12\x0f\n\x07pressed\x18\x04 \x01(\x0c\x12\r\n\x05grant\x18\x05 \x01(\x0c\x12\x11\n\tin_flight\x18\x06 \x01(\x0c\x12\x0c\n\x04\x63\x61rd\x18\x07 \x01(\x0c\x12\x15\n\rused_by_place\x18\x08 \x01(\x0c\x12\x1d\n\x15link_bytes_per_second\x18\t \x01(\x0c\x12\x31\n\x08outcomes\x18\n \x01(\x0b\x32\x1f.tidegate.simulated.v1.Outcomes\"r\n\x08Outcomes\x12\x14\n\x0cworkload_ids\x18\x01 \x01(\x0c\x12\x15\n\rresource_rows\x18\x02 \x01(\x0c\x12\x0e\n\x06shares\x18\x03 \x01(\x0c\x12\x0e\n\x06phases\x18\x04 \x01(\x0c\x12\x19\n\x11\x61mounts_read_back\x18\x05 \x01(\x0c\"\xd5\x01\n\tDecisions\x12\x14\n\x0ctime_seconds\x18\x01 \x01(\x03\x12\x17\n\x0f\x65xpires_seconds\x18\x02 \x01(\x03\x12\r\n\x05kinds\x18\x03 \x01(\x0c\x12\x11\n\tworkloads\x18\x04 \x01(\x0c\x12\x15\n\rresource_rows\x18\x05 \x01(\x0c\x12\x0e\n\x06shares\x18\x06 \x01(\x0c\x12\x13\n\x0bplaces_from\x18\x07 \x01(\x0c\x12\x11\n\tplaces_to\x18\x08 \x01(\x0c\x12\x14\n\x0c\x61mounts_from\x18\t \x01(\x0c\x12\x12\n\namounts_to\x18\n \x01(\x0c\x32l\n\x0cWorldService\x12\\\n\x07\x43onnect\x12%.tidegate.simulated.v1.ConnectRequest\x1a&.tidegate.simulated.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTREQUEST']._serialized_start=60
   _globals['_CONNECTREQUEST']._serialized_end=179
   _globals['_CONNECTRESPONSE']._serialized_start=182
-  _globals['_CONNECTRESPONSE']._serialized_end=312
-  _globals['_HELLO']._serialized_start=314
-  _globals['_HELLO']._serialized_end=336
-  _globals['_PLACE']._serialized_start=338
-  _globals['_PLACE']._serialized_end=414
-  _globals['_STEP']._serialized_start=417
-  _globals['_STEP']._serialized_end=647
-  _globals['_OUTCOMES']._serialized_start=649
-  _globals['_OUTCOMES']._serialized_end=763
-  _globals['_DECISIONS']._serialized_start=766
-  _globals['_DECISIONS']._serialized_end=979
-  _globals['_WORLDSERVICE']._serialized_start=981
-  _globals['_WORLDSERVICE']._serialized_end=1089
+  _globals['_CONNECTRESPONSE']._serialized_end=318
+  _globals['_HELLO']._serialized_start=320
+  _globals['_HELLO']._serialized_end=342
+  _globals['_POSITION']._serialized_start=344
+  _globals['_POSITION']._serialized_end=423
+  _globals['_STEP']._serialized_start=426
+  _globals['_STEP']._serialized_end=656
+  _globals['_OUTCOMES']._serialized_start=658
+  _globals['_OUTCOMES']._serialized_end=772
+  _globals['_DECISIONS']._serialized_start=775
+  _globals['_DECISIONS']._serialized_end=988
+  _globals['_WORLDSERVICE']._serialized_start=990
+  _globals['_WORLDSERVICE']._serialized_end=1098
 # @@protoc_insertion_point(module_scope)

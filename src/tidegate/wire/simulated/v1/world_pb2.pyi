@@ -61,10 +61,10 @@ class ConnectResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    PLACE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     DECISIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def place(self) -> Global___Place:
+    def position(self) -> Global___Position:
         """Answers `Hello`: where to begin."""
 
     @_builtins.property
@@ -74,14 +74,14 @@ class ConnectResponse(_message.Message):
     def __init__(
         self,
         *,
-        place: Global___Place | None = ...,
+        position: Global___Position | None = ...,
         decisions: Global___Decisions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "message", b"message", "place", b"place"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "message", b"message", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "message", b"message", "place", b"place"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "message", b"message", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["place", "decisions"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["position", "decisions"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -110,7 +110,7 @@ class Hello(_message.Message):
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
 @_typing.final
-class Place(_message.Message):
+class Position(_message.Message):
     """Where the world is to stand before its next step."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -141,7 +141,7 @@ class Place(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Place: _TypeAlias = Place  # noqa: Y015
+Global___Position: _TypeAlias = Position  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):

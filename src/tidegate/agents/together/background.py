@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Host:
+class Background:
     """Runs coroutines for other threads, until its context is left."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Host:
         self._thread = threading.Thread(target=self._loop.run_forever, name="services", daemon=True)
 
     def enter(self, context: AbstractAsyncContextManager[_T]) -> _T:
-        """Enter a context that is left with the host's own; return what it lends."""
+        """Enter a context that is left with its own; return what it lends."""
         return self._wait(self._stack.enter_async_context(context))
 
     def call(self, function: Callable[[], _T]) -> _T:
