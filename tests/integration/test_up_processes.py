@@ -37,9 +37,9 @@ def environment():
 class Up:
     """A running `up`, and what it says on stderr."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, command=COMMAND):
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -95,8 +95,8 @@ class Up:
 def up():
     started = []
 
-    def start(*arguments):
-        started.append(Up(*arguments))
+    def start(*arguments, **options):
+        started.append(Up(*arguments, **options))
         return started[-1]
 
     yield start
@@ -183,6 +183,51 @@ def test_nobody_outlives_an_up_that_is_killed(up):
     )
     assert done.returncode == 0
     assert not folder.exists()
+
+
+IMPATIENT = """
+import sys
+from tidegate.agents.together import children
+from tidegate.cli.main import main
+
+children.RESTART_SECONDS, children.RESTARTS_MAX = 0.01, 2
+main(sys.argv[1:])
+"""
+
+
+def test_an_agent_that_never_comes_back_ends_it_with_the_agent_s_own_words(up, tmp_path):
+    scenario = tmp_path / "mine.toml"
+    scenario.write_bytes(EXAMPLE.read_bytes())
+    command = [sys.executable, "-c", IMPATIENT, "up", "--scenario", str(scenario)]
+    one = up(*FAST, "--only", "simulated", command=command)
+    beside = one.until(lambda: len(of := one.pids()) == 2 and of, "two processes beside it")
+    one.until(lambda: any("reserved" in line for line in one.lines), "a tick")
+    scenario.unlink()
+    os.kill(beside["--simulated"], signal.SIGKILL)
+    assert one.process.wait(PATIENCE_SECONDS) == 1
+    for reader in one._readers:
+        reader.join(PATIENCE_SECONDS)
+    # Once below the view, once as the reason of the end.
+    last = "the agent of the simulated fleet stays down after 2 restarts: "
+    assert one.said[-1].startswith(f"tidegate: {last}")
+    assert "mine.toml" in one.said[-1]
+    assert sum("it is started again" in line for line in one.said) == 2
+    assert gone(beside.values())
+
+
+def test_a_long_step_need_not_end_before_it_starts():
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tidegate.cli.main", "up", "--policy", "calibrated_reactive"),
+            *("--only", "machine", "--step", "10m", "--ticks", "1"),
+        ],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 TICKS = 60

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from tidegate.model.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -31,6 +33,7 @@ def run(main: Callable[[], Coroutine[Any, Any, int]], *, until_eof: bool = False
 
     Raises:
         KeyboardInterrupt: Ctrl-C ended it.
+        InputError: standard input is nothing that can be waited for.
 
     """
     quiet_grpc()
@@ -79,7 +82,12 @@ async def _until_terminated(main: Callable[[], Coroutine[Any, Any, int]], *, unt
                 loop.remove_reader(STDIN)
                 terminate()
 
-        loop.add_reader(STDIN, read)
+        try:
+            loop.add_reader(STDIN, read)
+        except OSError as error:  # a file, or /dev/null, is never waited for: epoll(7)
+            raise InputError(
+                "--until-eof is for who starts this with a pipe as its standard input"
+            ) from error
     try:
         return await main()
     except asyncio.CancelledError:

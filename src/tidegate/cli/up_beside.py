@@ -71,17 +71,24 @@ class Beside:
         self._runs.append((loop, lambda: one is None or one.is_fresh, machine.tell))
 
     def is_ready(self, loop: Turning) -> bool:
-        """Return whether what a loop watches has come; tells what there is to tell meanwhile."""
+        """Return whether what a loop watches has come; tells what there is to tell meanwhile.
+
+        Raises:
+            TidegateError: an agent stays down.
+
+        """
         self._tell()
+        self._together.check()
         return all(ready() for one, ready, _ in self._runs if one is loop)
 
     def nap(self, seconds: float) -> None:
-        """Wait so long, or until something came."""
+        """Wait so long, or until something came; what is down is shown also where no loop turns."""
+        self._board.stand()
         self._together.nap(seconds)
 
     def told(self) -> list[dict[str, object]]:
         """Return what there is to know of each process, this one first, in the form that machines read."""
-        return [{"name": "up", "pid": os.getpid(), "restarts": 0}, *self._together.told()]
+        return [{"name": "up", "pid": os.getpid(), "restarts": 0, "down": ""}, *self._together.told()]
 
     def _tell(self) -> None:
         from tidegate.agents.together.together import KIND
@@ -118,6 +125,7 @@ def beside(
         if world is not None:
             made.serve_world(world)
             made.start_world(simulated)
+        board.conditions = made.down
         yield Beside(_together=made, _board=board)
 
 

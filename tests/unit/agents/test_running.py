@@ -76,3 +76,11 @@ def test_a_signal_ends_it_after_it_cleaned_up(number, code):
             assert child.wait(10) == code
         finally:
             child.kill()
+
+
+def test_an_input_that_can_t_be_waited_for_is_refused_in_a_sentence(tmp_path):
+    program = PROGRAM.replace("run(main)", "run(main, until_eof=True)")
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert "InputError: --until-eof is for" in done.stderr

@@ -97,6 +97,18 @@ def test_samples_arrive_and_orders_come_back(cell):
     assert (server.grant < 2).all()
 
 
+def test_a_device_need_not_wait_for_the_end_of_a_long_step(cell):
+    servers = cell.card.servers
+
+    async def scenario():
+        async with cell.serving():
+            talking = cell.connection("one").run(step_seconds=3600)
+            await shown(cell, talking, until(servers.is_complete, cell))
+
+    asyncio.run(scenario())
+    assert servers.read().used.shape[1] == 2
+
+
 def test_an_agent_goes_on_without_a_device_and_finds_it_when_it_comes(cell):
     told = []
 

@@ -68,6 +68,8 @@ class Connection:
         self._given_back, self._leaves = given_back, asyncio.Event()
         self._waiting: asyncio.Queue[_Request] | None = None
         self._sent: ServerRoster | None = None
+        self._last: Snapshot | None = None
+        """The last sample; None where the last look at the server failed."""
         self._reads_failed = 0
         """In a row."""
 
@@ -80,7 +82,7 @@ class Connection:
             TidegateError: the server can't be read at first, or `READS_FAILED_MAX` times in a row.
 
         """
-        self._agent.step()
+        self._last = self._agent.step()
         keeping = asyncio.create_task(self._keep())
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -117,6 +119,7 @@ class Connection:
         try:
             snapshot = self._agent.sample()
         except TidegateError as error:
+            self._last = None
             self._reads_failed += 1
             if self._reads_failed >= READS_FAILED_MAX:
                 raise
@@ -126,6 +129,7 @@ class Connection:
         if self._reads_failed:
             self._told(f"this server is read again, after {self._reads_failed} steps without")
         self._reads_failed = 0
+        self._last = snapshot
         self._say(snapshot)
         return True
 
@@ -198,6 +202,8 @@ class Connection:
                     match response.WhichOneof("message"):
                         case "welcome":
                             self._told(f"connected to card '{response.welcome.card}'")
+                            if self._last is not None:
+                                self._say(self._last)  # who is new here need not wait for a step to end
                         case "orders":
                             resources = len(self._agent.greeting().resources)
                             done = self._agent.carry_out(orders_record(response.orders, resources))

@@ -23,13 +23,18 @@ RESTART_SECONDS: Final = 0.5
 RESTART_SECONDS_MAX: Final = 30.0
 SOON_SECONDS: Final = 60.0
 """A program that ran this long is started again as if it had never ended."""
+RESTARTS_MAX: Final = 10
+"""One that ends soon after so many restarts in a row stays down: after two and a half minutes of trying."""
+STANDS_SECONDS: Final = 5.0
+"""One that was started again counts as down until it has run so long."""
 END_SECONDS: Final = 10.0
-"""How long a program that is asked to end may take before it is killed."""
+"""How long a program that is asked to end may take before it is killed, and a killed one until it is gone."""
 LINES_MAX: Final = 50
 """Of what a program writes to stderr, the last so many lines are kept."""
 LINE_BYTES_MAX: Final = 4096
 EXIT_USAGE: Final = 2
 CLOCK: Final = SystemClock()
+TIDEGATE: Final = (sys.executable, "-P", "-m", "tidegate.cli.main")
 SAID: Final = "tidegate: "
 """What the line begins with that says why a program of ours ended."""
 
@@ -37,21 +42,37 @@ SAID: Final = "tidegate: "
 class Child:
     """One program; a thread of its own watches over it."""
 
-    def __init__(self, name: str, arguments: Sequence[str], *, told: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        told: Callable[[str], None],
+        command: Sequence[str] = TIDEGATE,
+    ) -> None:
         """Start `tidegate` with arguments; ``told`` hears, on another thread, when it ended by itself.
 
         It has begun when this returns: a process that forks meanwhile would hold its caller's locks.
+
+        Raises:
+            TidegateError: the system starts no further process.
+
         """
         self.name = name
         self.restarts = 0
-        self._command = [sys.executable, "-P", "-m", "tidegate.cli.main", *arguments, "--until-eof"]
+        self._command = [*command, *arguments, "--until-eof"]
         self._told = told
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
         self._was_well = self._was_asked = False
         self._starting = threading.Lock()
         self._ending = threading.Event()
-        self._failed: str | None = None
-        self._process = self._started()
+        self._why_down = ""
+        self._failed: TidegateError | None = None
+        try:
+            self._process = self._started()
+        except OSError as error:
+            raise TidegateError(f"the {name} can't be started ({error.strerror})") from error
+        self._began = CLOCK.forwards_seconds()
         self._thread = threading.Thread(target=self._watch, name=f"watch {name}", daemon=True)
         self._thread.start()
 
@@ -61,12 +82,18 @@ class Child:
         process = self._process
         return None if process.returncode is not None else process.pid
 
+    @property
+    def why_down(self) -> str:
+        """How it ended, by its own last words; empty while it runs."""
+        stands = self.pid is not None and CLOCK.forwards_seconds() - self._began > STANDS_SECONDS
+        return "" if stands else self._why_down
+
     def well(self) -> None:
         """Note that it does its work: if it ends from now on it is started again."""
         self._was_well = True
 
     def check(self) -> None:
-        """Do nothing unless it ended before it ever did its work.
+        """Do nothing unless it stays down: it ended before it ever did its work, or too often since.
 
         Raises:
             InputError: it can't do what was asked; the sentence is its own.
@@ -74,7 +101,7 @@ class Child:
 
         """
         if self._failed is not None:
-            self._raise(self._failed)
+            raise self._failed
 
     def ask(self) -> None:
         """Ask it to end, and wait for nothing."""
@@ -99,31 +126,59 @@ class Child:
                 process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-        self._thread.join()
+        self._thread.join(END_SECONDS)
+        if self._thread.is_alive():
+            raise TidegateError(f"the {self.name}, process {process.pid}, does not end though it was killed")
         if self._was_asked and process.returncode > 0:
-            self._raise(self._how(process.returncode))
+            raise self._error(process.returncode)
 
     def _watch(self) -> None:
-        pause = RESTART_SECONDS
-        while True:
-            began = CLOCK.forwards_seconds()
-            code = self._heard()
-            if self._ending.is_set():
-                return
-            if not self._was_well:
-                self._failed = self._how(code)
-                return
-            pause = RESTART_SECONDS if CLOCK.forwards_seconds() - began > SOON_SECONDS else pause
-            self._told(f"the {self.name} ended ({self._how(code)}); it is started again in {pause:g} s")
-            if self._ending.wait(pause):
-                return
-            with self._starting:
-                if self._ending.is_set():
+        restarts_in_a_row = 0
+        while (how := self._ended()) is not None:
+            if CLOCK.forwards_seconds() - self._began > SOON_SECONDS:
+                restarts_in_a_row = 0
+            while True:
+                self._why_down = how
+                if restarts_in_a_row >= RESTARTS_MAX:
+                    self._give_up()
                     return
-                self._lines.clear()
-                self._process = self._started()
-            pause = min(2 * pause, RESTART_SECONDS_MAX)
-            self.restarts += 1
+                pause = min(RESTART_SECONDS * 2**restarts_in_a_row, RESTART_SECONDS_MAX)
+                self._told(f"the {self.name} ended ({how}); it is started again in {pause:g} s")
+                if self._ending.wait(pause):
+                    return
+                restarts_in_a_row += 1
+                with self._starting:
+                    if self._ending.is_set():
+                        return
+                    how = self._start_again()
+                if not how:
+                    break
+
+    def _ended(self) -> str | None:
+        """Return how it ended, once it has; None where it is not to be started again."""
+        code = self._heard()
+        if self._ending.is_set():
+            return None
+        if not self._was_well:
+            self._failed = self._error(code)
+            return None
+        return self._how(code)
+
+    def _start_again(self) -> str:
+        """Start it again; return why the system starts no further process, empty where it does."""
+        self._lines.clear()
+        try:
+            self._process = self._started()
+        except OSError as error:
+            return f"it can't be started: {error.strerror}"
+        self._began = CLOCK.forwards_seconds()
+        self.restarts += 1
+        return ""
+
+    def _give_up(self) -> None:
+        sentence = f"the {self.name} stays down after {self.restarts} restarts: {self._why_down}"
+        self._told(sentence)
+        self._failed = TidegateError(sentence)
 
     def _started(self) -> subprocess.Popen[bytes]:
         # In a session of its own Ctrl-C does not reach it: it ends when it is asked to.
@@ -152,8 +207,9 @@ class Child:
             return own[-1].removeprefix(SAID)
         return f"exit code {code}{': ' if self._lines else ''}{self._lines[-1] if self._lines else ''}"
 
-    def _raise(self, how: str) -> None:
-        code = self._process.returncode
+    def _error(self, code: int) -> TidegateError:
+        """Return what is raised where it ended before it did its work, or as it was asked to end."""
+        how = self._how(code)
         if code == EXIT_USAGE:
-            raise InputError(how)
-        raise TidegateError(how if code == 1 else f"the {self.name} ended: {how}")
+            return InputError(how)
+        return TidegateError(how if code == 1 else f"the {self.name} ended: {how}")

@@ -64,7 +64,7 @@ class OneServer:
         self.changes = 0
         """How often somebody connected, or workloads came or went: rows of before say nothing then."""
         self.given_back: int | None = None
-        """Settings that the agent gave back at its end; None before it."""
+        """Settings that the agent gave back at its end; None while one is there."""
 
     def greet(self, greeting: Greeting) -> int:
         """Let the server in, or in again, and return the epoch of orders to it.
@@ -95,7 +95,7 @@ class OneServer:
                 field="hello.resources",
             )
         self.changes += 1
-        self.is_fresh = False
+        self.is_fresh, self.given_back = False, None
         return self.servers.greet(greeting)
 
     def roster(self, server: str, who: ServerRoster) -> None:
@@ -126,6 +126,11 @@ class OneServer:
         """Note that the agent ends."""
         self.given_back = settings
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was not heard for long."""
+        return self.servers is None or self.servers.is_lost(self._server)
+
     def told(self) -> tuple[Told, ...]:
         """Return what is known of the connection."""
         return () if self.servers is None else self.servers.told()
@@ -143,12 +148,20 @@ class OneServer:
 class FarServer:
     """A `LiveServer` whose agent is another process."""
 
-    def __init__(self, one: OneServer, background: Background, *, end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        one: OneServer,
+        background: Background,
+        *,
+        end: Callable[[], int],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Be what ``one`` hears of on the event loop of ``background``; it was greeted, and sent a sample.
 
-        ``end`` ends the agent, which then gives everything back.
+        ``end`` ends the agent, which then gives everything back; it returns how many settings the agent
+        could not. ``check`` raises where nobody need wait for a sample any more.
         """
-        self._one, self._background, self._end = one, background, end
+        self._one, self._background, self._end, self._check = one, background, end, check
         greeting = one.greeting
         assert greeting is not None, "it was greeted"
         self.resources: tuple[Resource, ...] = greeting.resources
@@ -174,11 +187,13 @@ class FarServer:
 
         Raises:
             TidegateError: no further sample came.
+            KeyboardInterrupt: somebody asked to end meanwhile.
 
         """
         clock = SystemClock()
         deadline = clock.forwards_seconds() + SAMPLE_SECONDS_MAX
         while (snapshot := self._background.call(self._read)) is None:
+            self._check()
             if clock.forwards_seconds() > deadline:
                 raise TidegateError(f"this machine's agent sent no sample for {SAMPLE_SECONDS_MAX:g} s")
             self._looks.wait(LOOK_SECONDS)
@@ -203,8 +218,8 @@ class FarServer:
         if self._ended:
             return 0
         self._ended = True
-        self._end()
-        return self._one.given_back or 0
+        restored = self._end()
+        return restored + (self._one.given_back or 0)
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -9,7 +10,7 @@ import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import InputError
@@ -23,6 +24,8 @@ PATH_BYTES_MAX: Final = 60
 """Of the folder above: a socket's whole path may have 107 bytes."""
 MADE_SECONDS: Final = 60.0
 """A folder without a lock is removed when it is older than this."""
+TRIES_MAX: Final = 3
+"""Folders made until one stays."""
 LEFT_MAX: Final = 64
 """Folders left by an `up` that was killed which one start removes at most."""
 
@@ -40,19 +43,30 @@ def runtime_folder(environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
     above = _above(environ)
     _sweep(above)
     try:
-        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=above))
-        lock = (made / LOCK).open("w")
+        made, lock = _made(above)
     except OSError as error:
         raise InputError(
             f"no folder for sockets can be made in {above} ({error.strerror}); set TMPDIR to one that is "
             "writable, or add --in-process"
         ) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield made
         finally:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _made(above: Path) -> tuple[Path, TextIO]:
+    """Return a new folder and its lock; another where one that started at this very moment swept it away."""
+    for _ in range(TRIES_MAX):
+        made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=above))
+        lock = (made / LOCK).open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), (made / LOCK).stat()):
+                return made, lock
+        lock.close()
+    raise OSError(errno.EAGAIN, "others clear it away")
 
 
 def _above(environ: Mapping[str, str]) -> Path:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from tidegate.agents.servers.service import TelemetryService
 from tidegate.agents.servers.service import served as telemetry_served
+from tidegate.agents.together.background import Background
 from tidegate.agents.together.card import NAME as CARD
 from tidegate.agents.together.card import card
 from tidegate.agents.together.children import Child
 from tidegate.agents.together.far_fleet import FarFleet
 from tidegate.agents.together.far_server import FarServer, OneServer
 from tidegate.agents.together.folder import runtime_folder
-from tidegate.agents.together.background import Background
 from tidegate.agents.together.world_service import WorldService
 from tidegate.agents.together.world_service import served as world_served
 from tidegate.app.machine import EVERYONE
@@ -172,11 +172,36 @@ class Together:
         assert one is not None, "its stream is served"
         assert child is not None, "its agent was started"
         self._wait(child, lambda: one.is_fresh)
-        return FarServer(one, self.background, end=partial(_end_machine, child, options))
+        return FarServer(
+            one, self.background, end=partial(_end_machine, child, options), check=partial(self._check, child)
+        )
 
     def told(self) -> list[dict[str, object]]:
         """Return what there is to know of each process, in the form that machines read."""
-        return [{"name": child.name, "pid": child.pid, "restarts": child.restarts} for child in self.children]
+        return [
+            {"name": child.name, "pid": child.pid, "restarts": child.restarts, "down": child.why_down}
+            for child in self.children
+        ]
+
+    def down(self) -> list[str]:
+        """Return a sentence for each process that does not do its work just now."""
+        said = [f"the {child.name} is down: {child.why_down}" for child in self.children if child.why_down]
+        machine, one = self._machine, self.one
+        runs = machine is not None and not machine.why_down
+        if runs and one is not None and self.background.call(lambda: one.is_lost):
+            said.append(f"the {OF_MACHINE} runs and says nothing")
+        return said
+
+    def check(self) -> None:
+        """Do nothing unless an agent stays down, whose loop would stand still; a fleet manager is not needed.
+
+        Raises:
+            TidegateError: one does; the sentence says why.
+
+        """
+        for agent in (self._machine, self._simulated):
+            if agent is not None:
+                agent.check()
 
     def address(self, name: str) -> str:
         """Return the address of a socket."""
@@ -206,13 +231,16 @@ class Together:
     def _wait(self, child: Child, came: Callable[[], bool]) -> None:
         deadline = CLOCK.forwards_seconds() + START_SECONDS_MAX
         while not came():
-            child.check()
-            if self.stopped():
-                raise KeyboardInterrupt
+            self._check(child)
             if CLOCK.forwards_seconds() > deadline:
                 raise TidegateError(f"the {child.name} did not come in {START_SECONDS_MAX:g} s")
             self.nap(LOOK_SECONDS)
         child.well()
+
+    def _check(self, child: Child) -> None:
+        child.check()
+        if self.stopped():
+            raise KeyboardInterrupt
 
 
 @contextmanager
@@ -238,8 +266,12 @@ def server_name() -> str:
     return name if POSSIBLE_NAME.fullmatch(name) and name != CARD else "this-machine"
 
 
-def _end_machine(child: Child, options: MachineOptions) -> None:
-    """End the agent; where it had to be killed, give back here what it had changed."""
-    child.end()
-    if options.acts:
-        release(options.ledger, boot=boot_identifier(Outside().root))
+def _end_machine(child: Child, options: MachineOptions) -> int:
+    """End the agent, and give back here what it could not; return how many settings that were."""
+    restored = 0
+    try:
+        child.end()
+    finally:
+        if options.acts:
+            restored = len(release(options.ledger, boot=boot_identifier(Outside().root)).restored)
+    return restored

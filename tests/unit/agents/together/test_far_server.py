@@ -68,7 +68,7 @@ def one():
 def far(one):
     with Background() as background:
         background.call(partial(one.greet, greeting()))
-        yield FarServer(one, background, end=lambda: one.parted(NAME, 5))
+        yield FarServer(one, background, end=lambda: one.parted(NAME, 5) or 0)
 
 
 def shown(one, far, number, of):
@@ -134,3 +134,21 @@ def test_only_the_server_it_is_about_may_speak_and_only_of_the_same_resources(on
         one.greet(greeting(server="another"))
     with pytest.raises(Refusal, match="other resources"):
         one.greet(greeting(resources=(Resource.CPU, Resource.STORAGE)))
+
+
+def test_who_waits_for_a_sample_that_does_not_come_may_end(one, far):
+    def ended():
+        raise KeyboardInterrupt
+
+    far._check = ended
+    with pytest.raises(KeyboardInterrupt):
+        far.read()
+
+
+def test_settings_given_back_are_those_of_the_last_agent_and_those_given_back_for_it(one):
+    with Background() as background:
+        background.call(partial(one.greet, greeting()))
+        far = FarServer(one, background, end=lambda: 2)
+        background.call(partial(one.parted, NAME, 5))
+        background.call(partial(one.greet, greeting()))
+        assert far.end() == 2
