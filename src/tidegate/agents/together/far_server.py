@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from tidegate.agents.servers.sent import refused
 from tidegate.agents.servers.servers import Servers
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.errors import TidegateError
-from tidegate.model.outcome import Outcome, Phase
+from tidegate.model.outcome import all_confirmed
 from tidegate.model.refusals import Because, Refusal
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tidegate.agents.servers.servers import Told
     from tidegate.agents.together.background import Background
     from tidegate.model.behaviour import Behaviour
+    from tidegate.model.outcome import Outcome
     from tidegate.model.plan import Actions
     from tidegate.model.resources import Resource
     from tidegate.model.snapshot import Snapshot
@@ -250,25 +252,8 @@ class FarServer:
         if self._changes == self._one.changes:
             self._servers.submit(actions)
             return
-        self._refused.append(
-            Outcome(
-                workload_id=actions.workload_id,
-                resource_row=actions.resource_row,
-                share=actions.share,
-                phase=np.full(len(actions), Phase.REFUSED, dtype=np.uint8),
-                amount_read_back=actions.amount_from,
-            )
-        )
+        self._refused.append(refused(actions, np.arange(len(actions))))
 
     def _collect(self) -> Outcome:
-        refused, self._refused = self._refused, []
-        every = [self._servers.collect(), *refused]
-        if len(every) == 1:
-            return every[0]
-        return Outcome(
-            workload_id=np.concatenate([one.workload_id for one in every]),
-            resource_row=np.concatenate([one.resource_row for one in every]),
-            share=np.concatenate([one.share for one in every]),
-            phase=np.concatenate([one.phase for one in every]),
-            amount_read_back=np.concatenate([one.amount_read_back for one in every]),
-        )
+        before, self._refused = self._refused, []
+        return all_confirmed([self._servers.collect(), *before])

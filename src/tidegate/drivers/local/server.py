@@ -24,7 +24,7 @@ from tidegate.drivers.local.ledger import release as release_ledger
 from tidegate.drivers.local.outside import Outside
 from tidegate.drivers.local.view import View
 from tidegate.model.errors import InputError, TidegateError
-from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
+from tidegate.model.outcome import Outcome, Phase, all_confirmed
 from tidegate.model.plan import Kind
 from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, NO_CARD
@@ -206,15 +206,7 @@ class LocalServer:
     def collect(self) -> Outcome:
         """Return what became of the actions submitted since the last call."""
         confirmed, self._confirmed = self._confirmed, []
-        if not confirmed:
-            return nothing_confirmed()
-        return Outcome(
-            workload_id=np.concatenate([outcome.workload_id for outcome in confirmed]),
-            resource_row=np.concatenate([outcome.resource_row for outcome in confirmed]),
-            share=np.concatenate([outcome.share for outcome in confirmed]),
-            phase=np.concatenate([outcome.phase for outcome in confirmed]),
-            amount_read_back=np.concatenate([outcome.amount_read_back for outcome in confirmed]),
-        )
+        return all_confirmed(confirmed)
 
     def close(self) -> Released:
         """Give the owner's settings back and stop acting; observing may go on. Again: nothing to do.
