@@ -201,7 +201,8 @@ class Child:
     def _how(self, code: int) -> str:
         """Say how it ended, by its own words if it left any."""
         if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
+            named = -code in {*signal.Signals}  # real-time signals have numbers only
+            return f"killed by {signal.Signals(-code).name if named else f'signal {-code}'}"
         own = [line for line in self._lines if line.startswith(SAID)]
         if own:
             return own[-1].removeprefix(SAID)

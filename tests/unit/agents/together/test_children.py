@@ -128,3 +128,14 @@ def test_one_that_does_not_end_when_asked_is_killed(monkeypatch):
         one._thread.join(0.001)
     one.end()
     assert one._process.returncode == -9
+
+
+def test_a_signal_without_a_name_is_told_by_its_number():
+    told = []
+    one = child(STAYS, told)
+    one.well()
+    one._process.send_signal(40)
+    while not told:
+        one._thread.join(0.001)
+    assert told[0].startswith("the helper ended (killed by signal 40)")
+    one.end()
