@@ -23,8 +23,8 @@ from tidegate.agents.device.services.cards import Cards
 from tidegate.agents.device.services.device import THREADS, Device
 from tidegate.agents.device.services.migrations import Migrations
 from tidegate.agents.device.services.profiles import Profiles
-from tidegate.app.state import DECISIONS
 from tidegate.agents.servers.rehearsal import Rehearsal
+from tidegate.app.state import DECISIONS
 from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.passing import passing
 from tidegate.journal.sql.retention import Retention

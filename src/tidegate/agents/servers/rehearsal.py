@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.agents.servers.loop import device_loop
-from tidegate.agents.servers.servers import NANOSECONDS, Servers
+from tidegate.agents.servers.servers import Servers
 from tidegate.model.outcome import Outcome, Phase
 from tidegate.model.roster import HOST, Roster
 from tidegate.wire.frames import Greeting, Sample, ServerRoster
@@ -21,8 +21,6 @@ from tidegate.wire.orders import ServerOutcomes, orders_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
     from tidegate.journal.sql.passing import PassingJournal
     from tidegate.model.resources import Resource
