@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 import numpy as np
 
+from tidegate.agents.agent.expected import Expected
 from tidegate.agents.agent.standing import Standing, standing
 from tidegate.model.errors import TidegateError
 from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
 from tidegate.model.refusals import Because, Refusal
-from tidegate.model.roster import HOST, realigned, source_rows
+from tidegate.model.roster import HOST, source_rows
 from tidegate.ports import Actuator, Clock, TelemetrySource
 from tidegate.wire.frames import Greeting, ServerRoster
 from tidegate.wire.orders import ServerOutcomes, actions_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.loop import Loop
+    from tidegate.model.behaviour import Behaviour
     from tidegate.model.plan import Actions
     from tidegate.model.resources import Resource
     from tidegate.model.snapshot import Snapshot
@@ -42,8 +44,6 @@ MOVED_RATIO: Final = 0.01
 """A grant that differs by more than this from what was held when its order was decided has moved since."""
 TAKEN_MAX: Final = 64
 """Samples of which is known when they were taken: orders on older ones have long expired."""
-FORETOLD_SECONDS: Final = 30.0
-"""What a device expected longer ago says nothing of now."""
 MEMORY_FILE: Final = "agent.json"
 MEMORY_BYTES_MAX: Final = 4096
 
@@ -133,12 +133,17 @@ class Agent:
         pci_bytes_per_second: float = 0.0,
         forwards_seconds: Callable[[], float] | None = None,
         thought: Callable[[Tick, NDArray[np.float32] | None], None] | None = None,
+        behaviour: Callable[[], Behaviour | None] = lambda: None,
+        settings_given_back: int = 0,
+        decides_alone: bool = True,
     ) -> None:
         """Go on from what ``folder`` remembers; ``loop_over`` makes the loop of the safe baseline.
 
         ``forwards_seconds`` is a clock that only runs forwards, by which orders expire; without one it is
         that of the day. ``thought`` hears each turn of the baseline's loop, with what the device expects of
-        demand (resources, workloads), None where that is not known now.
+        demand (resources, workloads), None where that is not known now. ``behaviour`` is that of the last
+        sample. Where it does not decide alone, the last grants stand for as long as the device is silent.
+        ``settings_given_back`` is told: what an earlier agent had left changed.
 
         Raises:
             TidegateError: what the folder remembers can't be read.
@@ -147,6 +152,8 @@ class Agent:
         self._name, self._server, self._folder = name, server, folder
         self._step_seconds, self._incarnation, self._now = step_seconds, incarnation, now_nanoseconds
         self._probe_address, self._pci_bytes_per_second = probe_address, pci_bytes_per_second
+        self._behaviour, self._settings_given_back = behaviour, settings_given_back
+        self._decides_alone = decides_alone
         self._baseline_acts = WhenAlone(server)
         self._baseline = loop_over(self._baseline_acts)
         self._memory = _remembered(folder)
@@ -160,8 +167,7 @@ class Agent:
         """When the latest samples were taken, by number."""
         self._done: dict[int, ServerOutcomes] = {}
         self._thought = thought
-        self._foretold: tuple[NDArray[np.int64], NDArray[np.float32], float] | None = None
-        """Of whom, what is expected of them, and when it was said."""
+        self._expected = Expected(self._forwards)
 
     @property
     def standing(self) -> Standing:
@@ -196,21 +202,14 @@ class Agent:
             allocatable=self._snapshot.places.allocatable[:, 0],
             epoch=self._memory.epoch,
             probe_address=self._probe_address,
+            settings_given_back=self._settings_given_back,
             pci_bytes_per_second=self._pci_bytes_per_second,
             wants_foretold=self._thought is not None,
         )
 
     def foretold(self, foretold: Foretold) -> None:
-        """Note what the device expects of demand; of a roster that is no more it is left out."""
-        if foretold.roster_version == self.who.version:
-            self._foretold = self.who.roster.ids, foretold.demand, self._forwards()
-
-    def _expected(self, snapshot: Snapshot) -> NDArray[np.float32] | None:
-        """Return what the device expects of who is there now; None where it said nothing lately."""
-        if self._foretold is None or self._forwards() - self._foretold[2] > FORETOLD_SECONDS:
-            return None
-        ids, demand, _ = self._foretold
-        return realigned(demand, source_rows(ids, snapshot.roster.ids), np.nan)
+        """Note what the device expects of demand."""
+        self._expected.told(foretold, self.who)
 
     def step(self) -> Snapshot:
         """Take a sample, and show it to the baseline."""
@@ -220,10 +219,10 @@ class Agent:
 
     def think(self) -> None:
         """Show the last sample to the safe baseline; where the agent is alone, do what that wants."""
-        self._baseline_acts.acts = self.standing is Standing.ALONE
+        self._baseline_acts.acts = self._decides_alone and self.standing is Standing.ALONE
         tick = self._baseline.tick()
         if self._thought is not None:
-            self._thought(tick, self._expected(tick.snapshot))
+            self._thought(tick, self._expected.of(tick.snapshot.roster))
 
     def sample(self) -> Snapshot:
         """Take a sample."""
@@ -251,6 +250,11 @@ class Agent:
         if self._who is None:
             raise RuntimeError("the roster was asked for before the first step")
         return self._who
+
+    @property
+    def behaviour(self) -> Behaviour | None:
+        """How its workloads behaved, as of the last sample; None where nobody measures it."""
+        return self._behaviour()
 
     @property
     def number(self) -> int:

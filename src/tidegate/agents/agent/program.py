@@ -22,8 +22,10 @@ from tidegate.drivers.local.clock import SystemClock
 from tidegate.drivers.local.ledger import boot_identifier
 from tidegate.drivers.local.server import VIOLATION_RATE
 from tidegate.drivers.probes.responder import Responder
+from tidegate.model.behaviour import Behaviour
 from tidegate.model.resources import Resource
 from tidegate.vral.supplies import CARD
+from tidegate.wire.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,6 +58,12 @@ class AgentOptions:
     certificates: Path | None = None
     probe: str = ""
     """Where to answer probes of the link, ``host:port``; empty: nowhere."""
+    listen: str = ""
+    """Where to tell that it is well; empty: nowhere."""
+    ledger: Path | None = None
+    """Where the owner's settings are noted before they are changed; beside what it remembers by default."""
+    decides_alone: bool = True
+    """Whether the safe baseline decides when the device is gone."""
     vral: Path | None = None
     """Where VMs' claims are taken; None: nowhere."""
     card_pci: str = ""
@@ -77,6 +85,8 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
         address = ""
         if options.probe:
             address = (await stack.enter_async_context(Responder(options.probe))).address
+        if options.listen:
+            await stack.enter_async_context(serving(options.listen, (), clock=clock, grace_seconds=0))
         await _joined(options, clock, address, told=told, ticks=ticks)
     return 0
 
@@ -105,6 +115,9 @@ async def _joined(
             now_nanoseconds=clock.now_nanoseconds,
             forwards_seconds=clock.forwards_seconds,
             probe_address=probe,
+            behaviour=lambda: _behaviour(driver),
+            settings_given_back=len(driver.released.restored),
+            decides_alone=options.decides_alone,
             pci_bytes_per_second=pci_bytes_per_second(options.card_pci) if options.card_pci else 0.0,
             thought=None if vral is None else vral.look,
         )
@@ -114,9 +127,16 @@ async def _joined(
             clock=clock,
             certificates=options.certificates,
             told=told,
+            given_back=lambda: len(driver.close().restored),
         )
         async with _meanwhile(card):
             await connection.run(step_seconds=options.step_seconds, ticks=ticks)
+
+
+def _behaviour(server: LocalServer | LibvirtServer) -> Behaviour | None:
+    """Return how a server's workloads behaved; None where its driver tells it otherwise."""
+    found = server.behaviour
+    return found if isinstance(found, Behaviour) else None
 
 
 @asynccontextmanager
@@ -140,6 +160,7 @@ def _driver(options: AgentOptions) -> LocalServer | LibvirtServer:
         chosen=options.chosen,
         act=options.act,
         violation_rate=options.violation_rate,
+        ledger_path=options.ledger,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tidegate.agents.agent.agent import FORETOLD_SECONDS
+from tidegate.agents.agent.expected import FORETOLD_SECONDS
 from tidegate.agents.servers.foretelling import Foretelling
 from tidegate.model.refusals import InvalidField
 from tidegate.wire.card.v1 import telemetry_pb2 as pb
