@@ -23,6 +23,14 @@ class TokenBucket:
         self._then = max(now_seconds, self._then)
         return max(-self._tokens, 0.0) / self._per_second
 
+    def allows(self, now_seconds: float, cost: float = 1.0) -> bool:
+        """Take tokens if there are enough; whether there were."""
+        self.take(now_seconds, 0.0)
+        if self._tokens < cost:
+            return False
+        self._tokens -= cost
+        return True
+
 
 class FairQueue(Generic[_Item]):
     """One bounded queue for each channel; they take turns."""

@@ -16,10 +16,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import structlog
-
 from tidegate.agents.vral.conversation import Conversation, Turns
 from tidegate.agents.vral.desk import OPERATOR, REQUESTS_BURST, REQUESTS_PER_SECOND
+from tidegate.agents.vral.remarks import Remarks
 from tidegate.vral.fairness import TokenBucket
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ DIAL_AGAIN_SECONDS: Final = 0.5
 DIAL_AGAIN_SECONDS_MAX: Final = 10.0
 VSOCK_PORT: Final = 8257
 """Where vsock is listened on."""
-_log = structlog.get_logger(__name__)
 
 
 class Channels:
@@ -53,6 +51,7 @@ class Channels:
     def __init__(self, desk: Desk, folder: Path, *, forwards_seconds: Callable[[], float]) -> None:
         """Serve nobody yet."""
         self._desk, self._folder, self._now = desk, folder, forwards_seconds
+        self._remarks = Remarks(forwards_seconds)
         self._turns = Turns(desk)
         self._listening: dict[str, asyncio.Task[None]] = {}
         self._dialling: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -141,7 +140,7 @@ class Channels:
                     connection, _ = await loop.sock_accept(listener)
                     reader, writer = await asyncio.open_unix_connection(sock=connection)
                 except OSError as error:
-                    _log.warning("a connection was not taken", vm=vm, said=str(error))
+                    self._remarks.say("a connection was not taken", vm=vm, said=str(error))
                     await asyncio.sleep(DIAL_AGAIN_SECONDS)
                     places.release()
                     continue
@@ -183,7 +182,8 @@ class Channels:
                 reader, writer = await asyncio.open_unix_connection(path)
                 await self._talk(vm, reader, writer)
             except OSError as error:
-                _log.debug("a VM's port is not there", vm=vm, port=path, said=str(error))
+                if pause == DIAL_AGAIN_SECONDS:  # once, not each time it is tried
+                    self._remarks.say("a VM's port is not there", vm=vm, port=path, said=str(error))
             pause = DIAL_AGAIN_SECONDS if self._now() - began > pause else pause * 2
             pause = min(pause, DIAL_AGAIN_SECONDS_MAX)
             await asyncio.sleep(pause)

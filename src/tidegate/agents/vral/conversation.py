@@ -10,8 +10,6 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from tidegate.vral import lines
 from tidegate.vral.fairness import FairQueue
 from tidegate.vral.lines import LINE_BYTES_MAX, Garbled
@@ -34,7 +32,6 @@ BLANK_COST: Final = 0.25
 """Of a line with nothing in it: not nothing, since it is work."""
 WAITING_MAX: Final = 16
 """Requests of one VM that wait their turn: one of each of its connections."""
-_log = structlog.get_logger(__name__)
 
 
 class Lines:
@@ -92,15 +89,8 @@ class Turns:
                 vm, (line, answer) = item
                 if answer.done():  # its connection is gone
                     continue
-                answer.set_result(self._answered(vm, line))
+                answer.set_result(self._desk.answer(vm, line))
                 await asyncio.sleep(0)
-
-    def _answered(self, vm: str, line: bytes) -> tuple[bytes, float]:
-        try:
-            return self._desk.answer(vm, line)
-        except Exception as error:  # noqa: BLE001 - one request that fails is no other's matter
-            _log.error("a request failed that should not have", vm=vm, exc_info=error)
-            return lines.garbled(Garbled("failed", "the host failed at this; it is in its log")), 0.0
 
 
 class Conversation:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from tidegate.agents.vral.remarks import Remarks
 from tidegate.model.errors import InputError
 from tidegate.model.refusals import Because, Refusal
 from tidegate.vral import lines
@@ -35,7 +34,6 @@ OPERATOR: Final = ""
 REQUESTS_PER_SECOND: Final = 200.0
 """Of one VM; more wait."""
 REQUESTS_BURST: Final = 400.0
-_log = structlog.get_logger(__name__)
 
 
 class Desk:
@@ -51,7 +49,7 @@ class Desk:
     ) -> None:
         """Go on from what the journal kept; ``suppliers`` by name; ``told`` hears notices, on any thread."""
         self._journal, self._suppliers, self._now = journal, suppliers, forwards_seconds
-        self._told = told
+        self._told, self._remarks = told, Remarks(forwards_seconds)
         self._lock = threading.Lock()
         self._books = Books(journal.kept.leases, journal.kept.ended)
         self._market: Market | None = None
@@ -82,8 +80,14 @@ class Desk:
                 return self._answer(request.vm or vm, request), request.watch_seconds
         except Refusal as refusal:
             if isinstance(refusal, Short):
-                _log.info("claim failed", vm=request.vm or vm, looked=refusal.looked, said=str(refusal))
+                self._remarks.say(
+                    "claim failed", vm=request.vm or vm, looked=refusal.looked, said=str(refusal)
+                )
             return lines.refused(request.id, refusal), 0.0
+        except Exception as error:  # noqa: BLE001 - one request that fails is no other's matter
+            self._remarks.say("a request failed that should not have", error=error, vm=request.vm or vm)
+            failed = Garbled("failed", "the host failed at this; its log says how", request_id=request.id)
+            return lines.garbled(failed), 0.0
 
     def look(self, market: Market) -> None:
         """Take a sample in: what is in force, what is short, what is over."""
@@ -192,7 +196,7 @@ class Desk:
         try:
             self._do(change)
         except Refusal as refusal:
-            _log.warning("a lease stays as it was", lease=name, vm=lease.vm, said=str(refusal))
+            self._remarks.say("a lease stays as it was", lease=name, vm=lease.vm, said=str(refusal))
             return ()
         return change.notices
 
@@ -201,4 +205,4 @@ class Desk:
             try:
                 self._journal.rewrite(self._books, self._books.all_ended)
             except InputError as error:
-                _log.warning("the journal of leases was not shortened", said=str(error))
+                self._remarks.say("the journal of leases was not shortened", said=str(error))

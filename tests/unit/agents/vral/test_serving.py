@@ -6,11 +6,13 @@ import contextlib
 import json
 import socket
 import tempfile
+from types import SimpleNamespace
 
 import pytest
 
 from tidegate.agents.vral.channels import OPERATOR_SOCKET, _allow
 from tidegate.agents.vral.journal import Journal
+from tidegate.agents.vral.remarks import REMARKS_BURST
 from tidegate.app.servers import Doors
 from tidegate.guest.tidegate_vral import Vral, VralError
 from tidegate.lab.bench.vral.flooding import flood
@@ -236,6 +238,34 @@ def test_a_flood_of_everything_wrong_harms_only_its_own_channel(host):
     assert [one["lease"] for one in host.guest("b").list()] == [kept["lease"]]
     assert host.guest("b").claim("memory", 0.5)["health"] == "healthy"
     assert {one.vm for one in host.vral.desk.leases} <= {"a", "b"}
+
+
+def test_a_log_that_nobody_reads_costs_no_answer(host, monkeypatch):
+    def gone(*_, **__):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("tidegate.agents.vral.remarks._log", SimpleNamespace(info=gone, error=gone))
+    guest = host.guest("a")
+    for _ in range(3):
+        with pytest.raises(VralError, match="missing"):
+            guest.claim("cpu", 6.0)
+    monkeypatch.setattr(host.vral.desk, "_leased", gone)
+    with pytest.raises(VralError) as failed:
+        guest.claim("cpu", 1.0)
+    assert failed.value.code == "failed"
+    assert guest.list() == []
+
+
+def test_a_guest_does_not_fill_the_log(host, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        "tidegate.agents.vral.remarks._log", SimpleNamespace(info=lambda what, **_: said.append(what))
+    )
+    guest = host.guest("a")
+    for _ in range(100):
+        with pytest.raises(VralError):
+            guest.claim("cpu", 6.0)
+    assert len(said) <= REMARKS_BURST + 1
 
 
 def test_connections_of_one_vm_are_limited(host):
