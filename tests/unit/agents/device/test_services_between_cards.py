@@ -67,11 +67,12 @@ def test_it_serves_on_while_the_other_card_loads_its_program(tmp_path, asked, a_
     asyncio.run(asyncio.wait_for(whole(), TESTS_END_SECONDS))
 
 
-async def changes_no_application_of_others(api):
+async def an_agent_changes_nothing_of_others(speaking):
     """What holds of an agent of a server that the application `web` does no work for."""
-    assert (await api.cards.ListCards(card_pb2.ListCardsRequest())).cards
-    adjust = adjustment_pb2.AdjustResourcesRequest(name=WEB, wanted={"cpu_millis": 500})
-    await api.refused(Because.NOT_ALLOWED, api.adjustments.AdjustResources, adjust, "own server only")
+    async with speaking as api:
+        assert (await api.cards.ListCards(card_pb2.ListCardsRequest())).cards
+        adjust = adjustment_pb2.AdjustResourcesRequest(name=WEB, wanted={"cpu_millis": 500})
+        await api.refused(Because.NOT_ALLOWED, api.adjustments.AdjustResources, adjust, "own server only")
 
 
 def test_over_the_network_each_may_do_what_its_role_says(tmp_path, a_card, api_of):
@@ -110,8 +111,7 @@ def test_over_the_network_each_may_do_what_its_role_says(tmp_path, a_card, api_o
             async with speaking(Role.DEVICE, "card-b") as api:
                 await api.create(start_as=standby, epoch=4)
 
-            async with speaking(Role.AGENT, "server-1") as api:
-                await changes_no_application_of_others(api)
+            await an_agent_changes_nothing_of_others(speaking(Role.AGENT, "server-1"))
 
             async def activate(_):
                 async def sent():
