@@ -131,8 +131,7 @@ def test_over_the_network_each_may_do_what_its_role_says(tmp_path, a_card, api_o
                 await activate(None)
                 card = (await api.cards.GetCard(card_pb2.GetCardRequest(name=CARD))).card
                 assert [use.received_bytes_per_second for use in card.status.links[0].uses] == [1]
-                await api.refused(
-                    Because.NOT_NOW, api.applications.DeleteApplication, withdraw, "can't be withdrawn"
-                )
+                delete = api.applications.DeleteApplication
+                await api.refused(Because.NOT_NOW, delete, withdraw, "can't be withdrawn")
 
     asyncio.run(asyncio.wait_for(whole(), TESTS_END_SECONDS))
