@@ -134,10 +134,13 @@ def _require_alive(*hosts: _Host) -> None:
 def _claims(groups: Sequence[Sequence[Vral]], seconds: float) -> list[list[float]]:
     """Return how many milliseconds each claim of each group took, taking turns for so many seconds."""
     took: list[list[float]] = [[] for _ in groups]
+    order = list(range(len(groups)))
     until, pause = perf_counter() + seconds, threading.Event()
     while perf_counter() < until:
+        order.reverse()  # who comes first after a pause finds its host asleep
         for guests in zip(*groups, strict=True):
-            for at, guest in enumerate(guests):
+            for at in order:
+                guest = guests[at]
                 began = perf_counter()
                 lease = guest.claim("cpu", CLAIM_CORES)
                 took[at].append(1000 * (perf_counter() - began))
