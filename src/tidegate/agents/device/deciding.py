@@ -103,6 +103,8 @@ class Deciding:
     """What they said last."""
     _consent: Consent = field(init=False)
     """What that means for budgets; the loop has its own."""
+    _ready: bool = False
+    """Whether the coming turn has the sample of the card's own applications."""
     _failed: int = 0
     """Turns that failed one after the other."""
     _looked: int = 0
@@ -155,7 +157,7 @@ class Deciding:
             self._tick,
             step_seconds=sizes.step_seconds,
             think=self._think,
-            rehearse=self._rehearse,
+            make_ready=self._make_ready,
             own=self._own.name,
         )
         self._service = TelemetryService(
@@ -219,7 +221,9 @@ class Deciding:
     def _tick(self) -> None:
         """Turn the loop once; one turn that fails costs a step, and grants stand."""
         try:
-            self._own.sample()
+            if not self._ready:
+                self._own.sample()
+            self._ready = False
             self.seen(self._turned())
             self._failed = 0
         except Exception as error:  # noqa: BLE001 - the next one may do better
@@ -257,14 +261,15 @@ class Deciding:
         except Exception as error:  # noqa: BLE001 - the next one may do better
             _log("thinking after a turn failed unexpectedly", error)
 
-    def _rehearse(self) -> None:
-        """Walk the way of a decision; nothing depends on it."""
-        if self.rehearsal is None:
-            return
+    def _make_ready(self) -> None:
+        """Take in how the card's own applications are, and walk the way of a decision."""
         try:
-            self.rehearsal.rehearse()
-        except Exception as error:  # noqa: BLE001 - the decision itself may do better
-            _log("a rehearsal failed unexpectedly", error)
+            self._own.sample()
+            self._ready = True
+            if self.rehearsal is not None:
+                self.rehearsal.rehearse()
+        except Exception as error:  # noqa: BLE001 - the turn itself may do better
+            _log("making ready for a turn failed unexpectedly", error)
 
     def _look(self) -> None:
         """Follow what the card's own applications need, by the sample that the last turn was shown."""
