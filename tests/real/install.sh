@@ -50,12 +50,17 @@ add_backports() { # beside the machine's own source of its release, so that no h
     echo "added the source $VERSION_CODENAME-backports ($BACKPORTS)"
 }
 
-apt-get update -qq
+apt_update() { # a source that does not answer is told at once
+    apt-get update -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 ||
+        no "apt can't read its sources"
+}
+
+apt_update
 release=""
 if [ "$ID" = debian ] && [ "$(candidate_major qemu-system-x86)" -lt "$QEMU_MAJOR_MIN" ]; then
     release="$VERSION_CODENAME-backports"
     add_backports
-    apt-get update -qq
+    apt_update
 fi
 [ "$(candidate_major qemu-system-x86 "$release")" -ge "$QEMU_MAJOR_MIN" ] ||
     echo "install.sh: apt has QEMU $(candidate_major qemu-system-x86 "$release") only: moves and vCPU unplug may fail under TCG" >&2

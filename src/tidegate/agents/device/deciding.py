@@ -105,6 +105,10 @@ class Deciding:
     """What they said last."""
     _consent: Consent = field(init=False)
     """What that means for budgets; the loop has its own."""
+    _ready: bool = False
+    """Whether the coming turn has the sample of the card's own applications."""
+    _turn: Tick | None = None
+    """The last one, of which servers are told what it expects once its orders are out."""
     _failed: int = 0
     """Turns that failed one after the other."""
     _looked: int = 0
@@ -158,7 +162,7 @@ class Deciding:
             self._tick,
             step_seconds=sizes.step_seconds,
             think=self._think,
-            rehearse=self._rehearse,
+            make_ready=self._make_ready,
             own=self._own.name,
         )
         self._service = TelemetryService(
@@ -223,10 +227,11 @@ class Deciding:
     def _tick(self) -> None:
         """Turn the loop once; one turn that fails costs a step, and grants stand."""
         try:
-            self._own.sample()
-            tick = self._turned()
-            self._foretelling.seen(tick)
-            self.seen(tick)
+            if not self._ready:
+                self._own.sample()
+            self._ready = False
+            self._turn = self._turned()
+            self.seen(self._turn)
             self._failed = 0
         except Exception as error:  # noqa: BLE001 - the next one may do better
             self._failed += 1
@@ -257,20 +262,23 @@ class Deciding:
         """Do what no order waits for; where it fails, the next turn begins with it."""
         try:
             self._look()
+            if self._turn is not None:
+                self._foretelling.seen(self._turn)
             (self._kept or self._loop).think()
             if self.rehearsal is not None:
                 self.rehearsal.think()
         except Exception as error:  # noqa: BLE001 - the next one may do better
             _log("thinking after a turn failed unexpectedly", error)
 
-    def _rehearse(self) -> None:
-        """Walk the way of a decision; nothing depends on it."""
-        if self.rehearsal is None:
-            return
+    def _make_ready(self) -> None:
+        """Take in how the card's own applications are, and walk the way of a decision."""
         try:
-            self.rehearsal.rehearse()
-        except Exception as error:  # noqa: BLE001 - the decision itself may do better
-            _log("a rehearsal failed unexpectedly", error)
+            self._own.sample()
+            self._ready = True
+            if self.rehearsal is not None:
+                self.rehearsal.rehearse()
+        except Exception as error:  # noqa: BLE001 - the turn itself may do better
+            _log("making ready for a turn failed unexpectedly", error)
 
     def _look(self) -> None:
         """Follow what the card's own applications need, by the sample that the last turn was shown."""

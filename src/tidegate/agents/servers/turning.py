@@ -25,15 +25,15 @@ class Turning:
         *,
         step_seconds: float,
         think: Callable[[], object] = lambda: None,
-        rehearse: Callable[[], object] = lambda: None,
+        make_ready: Callable[[], object] = lambda: None,
         own: str = "",
     ) -> None:
         """Turn nothing yet; call `arrived` after samples but those of ``own``, which are taken in a turn.
 
-        ``think`` is called after each turn, when its orders are out; ``rehearse`` just before the sample that
-        the next turn waits for.
+        ``think`` is called after each turn, when its orders are out; ``make_ready`` just before the sample
+        that the next turn waits for.
         """
-        self._servers, self._tick, self._think, self._rehearse = servers, tick, think, rehearse
+        self._servers, self._tick, self._think, self._make_ready = servers, tick, think, make_ready
         self._step_seconds, self._own = step_seconds, own
         self._woken = asyncio.Event()
 
@@ -45,7 +45,7 @@ class Turning:
     def follows(self, server: str) -> None:
         """Make ready where a server's sample is on its way and no other's is waited for."""
         if self._servers.lacks_only(server, besides=self._own):
-            self._rehearse()
+            self._make_ready()
 
     def due(self) -> None:
         """Say that a step is over: it is time where no server is there to wait for."""

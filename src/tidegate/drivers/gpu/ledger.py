@@ -6,7 +6,6 @@ noted once, before the first change, and goes back to them on release.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from tidegate.drivers.ledgers.files import write_whole
+from tidegate.drivers.ledgers.locks import locked
 from tidegate.model.errors import InputError
 from tidegate.model.gpu import Placed
 
@@ -88,7 +89,12 @@ class Ledger:
 
         """
         self._path = path
-        self._descriptor = _locked(path)
+        self._descriptor = locked(
+            path.with_name(f"{path.name}.lock"),
+            what=f"the ledger {path}",
+            remedy="run as root or name another file",
+            doing=f"is changing GPUs with the ledger {path}",
+        )
         self._lock = threading.Lock()
         try:
             self._book = _read(path)
@@ -167,7 +173,6 @@ class Ledger:
         return self._book.gpus.setdefault(gpu, Noted())
 
     def _write(self) -> None:
-        """Replace the file whole: who reads it, even after a crash, finds the old or the new."""
         gpus = {gpu: noted for gpu, noted in self._book.gpus.items() if not noted.is_empty()}
         while len(gpus) > GPUS_MAX:
             del gpus[next(iter(gpus))]
@@ -176,13 +181,7 @@ class Ledger:
             self._path.unlink(missing_ok=True)
             return
         self._book.pid = os.getpid()
-        beside = self._path.with_name(f"{self._path.name}.new")
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(self._book))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
+        write_whole(self._path, msgspec.json.encode(self._book))
 
 
 def _read(path: Path) -> Book:
@@ -192,22 +191,3 @@ def _read(path: Path) -> Book:
         return Book(pid=os.getpid(), gpus={})
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(f"{path} is no ledger of GPUs ({error}); name another file, or delete it") from error
-
-
-def _locked(path: Path) -> int:
-    """Open and lock the file beside the ledger, which is never removed: a lock on a removed file is none."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise InputError(
-            f"the ledger {path} can't be written ({error.strerror}); run as root or name another file"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise InputError(
-            f"another process is changing GPUs with the ledger {path}; stop that one first"
-        ) from error
-    return lock

@@ -178,7 +178,7 @@ def test_a_device_makes_ready_only_for_the_sample_that_its_turn_waits_for(card):
         card.servers,
         lambda: None,
         step_seconds=1,
-        rehearse=lambda: ready.append(1),
+        make_ready=lambda: ready.append(1),
         own="own",
     )
     for name in ("own", "one", "two"):

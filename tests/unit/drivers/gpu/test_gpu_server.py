@@ -320,7 +320,7 @@ def test_the_page_s_example_runs(path, monkeypatch, capsys):
 
 
 def test_two_processes_may_not_change_the_same_gpus(path):
-    with GpuServer(FakeNvml(), ledger_path=path), pytest.raises(InputError, match="another process"):
+    with GpuServer(FakeNvml(), ledger_path=path), pytest.raises(InputError, match="is changing GPUs"):
         GpuServer(FakeNvml(), ledger_path=path)
 
 
