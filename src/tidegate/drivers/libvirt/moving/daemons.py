@@ -31,6 +31,7 @@ PAUSED_FOR_MOVE: Final = frozenset({2, 11})
 OUTGOING: Final = 5
 """VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT."""
 SETTLE_SECONDS_MAX: Final = 60.0
+MEASURE_SECONDS_MAX: Final = 10.0
 POLL_SECONDS: Final = 0.1
 
 
@@ -100,22 +101,30 @@ class DaemonWay:
             require_shared(name, domain.XMLDesc(0))
 
     def measure(self, seconds: int) -> Measured:
-        """Look for so long how much memory it uses, and how fast it writes it."""
+        """Look for so long how much memory it uses, and how fast it writes it: the mean of whole seconds."""
+        try:
+            rates = [self._rate() for _ in range(max(seconds, 1))]
+            stats = self._domain.memoryStats()
+        except self._libvirt.libvirtError as error:
+            raise TidegateError(
+                f"how VM {self.route.name} writes its memory can't be measured: {error}"
+            ) from error
+        return Measured(used_bytes=used_bytes(stats), dirty_bytes_per_second=sum(rates) / len(rates))
+
+    def _rate(self) -> float:
+        """Return the bytes of pages that are written within a second."""
         libvirt, domain = self._libvirt, self._domain
         # Exact on KVM; emulated it finds nothing.
-        mode = 0 if described(domain.XMLDesc(0)).is_emulated else libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP
-        domain.startDirtyRateCalc(seconds, mode)
-        deadline, pause = monotonic() + seconds + SETTLE_SECONDS_MAX, threading.Event()
-        pause.wait(seconds)
-        while True:
+        emulated = described(domain.XMLDesc(0)).is_emulated
+        domain.startDirtyRateCalc(1, 0 if emulated else libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP)
+        deadline, pause = monotonic() + MEASURE_SECONDS_MAX, threading.Event()
+        pause.wait(1.0)
+        while monotonic() < deadline:
             told = self._source.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE, 0)[0][1]
             if told.get("dirtyrate.calc_status") == libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED:
-                break
-            if monotonic() > deadline:
-                raise TidegateError(f"the dirty rate of VM {self.route.name} can't be measured now; try again")
+                return float(told.get("dirtyrate.megabytes_per_second", 0)) * MIB
             pause.wait(POLL_SECONDS)
-        rate = float(told.get("dirtyrate.megabytes_per_second", 0)) * MIB
-        return Measured(used_bytes=used_bytes(domain.memoryStats()), dirty_bytes_per_second=rate)
+        raise TidegateError(f"the dirty rate of VM {self.route.name} was not measured in time; try again")
 
     def start(self, order: MoveOrder) -> None:
         """Begin, in a thread: libvirt's call lasts as long as the move."""

@@ -42,6 +42,7 @@ ENDS: Final = {
 LAUNCH_SECONDS_MAX: Final = 20.0
 SETTLE_SECONDS_MAX: Final = 60.0
 """How long what can't be stopped any more may take to end."""
+MEASURE_SECONDS_MAX: Final = 10.0
 LOOK_SECONDS_MAX: Final = 0.5
 """How long a socket may take to answer that may well be nobody's any more."""
 QUIT_SECONDS_MAX: Final = 5.0
@@ -93,17 +94,15 @@ class EmulatorWay:
             require_userfault()
 
     def measure(self, seconds: int) -> Measured:
-        """Look for so long how much memory it uses, and how fast it writes it."""
+        """Look for so long how much memory it uses, and how fast it writes it: the mean of whole seconds."""
         how: dict[str, object] = {"mode": "page-sampling", "sample-pages": SAMPLE_PAGES}
         if self._ask("query-kvm").get("enabled"):
             how = {"mode": "dirty-bitmap"}  # exact; emulated, it finds nothing
-        self._ask("calc-dirty-rate", {"calc-time": seconds, **how})
-        found = self._rate(seconds + SETTLE_SECONDS_MAX)
-        rate = 0.0 if found is None else float(found.get("dirty-rate", 0)) * MIB
+        rates = [self._rate(how) for _ in range(max(seconds, 1))]
         whole = self._memory_bytes()
         source = self._source
         assert source is not None, "it was asked just now"
-        return Measured(used_bytes=resident_bytes(source.pid, whole), dirty_bytes_per_second=rate)
+        return Measured(used_bytes=resident_bytes(source.pid, whole), dirty_bytes_per_second=sum(rates) / len(rates))
 
     def start(self, order: MoveOrder) -> None:
         """Start the emulator at the target, and begin."""
@@ -184,15 +183,16 @@ class EmulatorWay:
         told = self._ask("query-memory-size-summary")
         return int(told["base-memory"]) + int(told.get("plugged-memory", 0))
 
-    def _rate(self, seconds: float) -> dict[str, Any] | None:
-        """Wait so long for the dirty rate that is being measured; None where it takes longer."""
-        deadline, pause = monotonic() + seconds, threading.Event()
+    def _rate(self, how: dict[str, object]) -> float:
+        """Return the bytes of pages that are written within a second."""
+        self._ask("calc-dirty-rate", {"calc-time": 1, **how})
+        deadline, pause = monotonic() + MEASURE_SECONDS_MAX, threading.Event()
         while monotonic() < deadline:
-            told: dict[str, Any] = self._ask("query-dirty-rate")
+            told = self._ask("query-dirty-rate")
             if told.get("status") == "measured":
-                return told
+                return float(told.get("dirty-rate", 0)) * MIB
             pause.wait(POLL_SECONDS)
-        return None
+        raise TidegateError(f"the dirty rate of VM {self.route.name} was not measured in time; try again")
 
     def _shell(self) -> Qmp:
         """Return a conversation with the emulator that was just started."""

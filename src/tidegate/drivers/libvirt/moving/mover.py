@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.1
 ABORT_SECONDS_MAX: Final = 30.0
 """How long a stopped move may take to be stopped; then `settle` is tried, which waits too."""
+STOPPED: Final = "it was stopped on request"
 BEGIN: Final = Progress(phase=MovePhase.PENDING)
 
 
@@ -36,6 +37,7 @@ class Mover:
     monotonic_seconds: Callable[[], float] = monotonic
     stopped: threading.Event
     """Set it to have the move under way aborted."""
+    _pause: threading.Event = field(default_factory=threading.Event)
 
     def move(self, way: Way, order: MoveOrder) -> MoveRecord:
         """Move a VM, and return what became of it; a move that failed is no error but a record.
@@ -70,27 +72,22 @@ class Mover:
         """Begin, and watch until the end; says whether post-copy was begun too."""
         began = self.monotonic_seconds()
         way.start(order)
-        switched, asked_to_stop, throttle = False, -float("inf"), 0.0
+        watch = _Watch(began)
         while True:
             now = self.monotonic_seconds()
-            seen = way.progress()
-            throttle = max(throttle, seen.throttle_ratio)
-            seen = replace(seen, throttle_ratio=throttle)
+            seen = watch.look(way.progress(), now)
             self.told(seen)
             if seen.phase.is_over:
-                return seen, switched
-            wants_out = self.stopped.is_set() or (now - began > order.seconds_max and not order.post_copy)
-            if wants_out and asked_to_stop < 0:
+                return watch.end(seen), watch.switched
+            wrong = watch.wrong(now, order, is_stopped=self.stopped.is_set())
+            if wrong and watch.asked_seconds is None:
                 way.abort()
-                asked_to_stop = now
-            elif asked_to_stop >= 0 and now - asked_to_stop > ABORT_SECONDS_MAX:
-                return replace(seen, phase=MovePhase.ABORTED), switched
-            elif order.post_copy and not switched and asked_to_stop < 0:
-                switched = self._switched(way, seen, now - began, order)
-            if not self.stopped.is_set():
-                self.stopped.wait(POLL_SECONDS)
-            else:
-                threading.Event().wait(POLL_SECONDS)
+                watch.asked_seconds, watch.why = now, wrong
+            elif watch.asked_seconds is not None and now - watch.asked_seconds > ABORT_SECONDS_MAX:
+                return watch.end(replace(seen, phase=MovePhase.ABORTED)), watch.switched
+            elif order.post_copy and not watch.switched and not wrong:
+                watch.switched = self._switched(way, seen, now - began, order)
+            self._pause.wait(POLL_SECONDS)
 
     def _switched(self, way: Way, seen: Progress, seconds: float, order: MoveOrder) -> bool:
         """Begin post-copy once pre-copy had its time; says whether it was begun."""
@@ -100,6 +97,42 @@ class Mover:
             return False
         way.switch()
         return True
+
+
+class _Watch:
+    """What is remembered of a move while it is watched."""
+
+    def __init__(self, began_seconds: float) -> None:
+        self.began_seconds, self.grew_seconds = began_seconds, began_seconds
+        self.bytes_sent, self.throttle_ratio = 0, 0.0
+        self.switched = False
+        self.asked_seconds: float | None = None
+        """When it was asked to stop."""
+        self.why = ""
+
+    def look(self, seen: Progress, now: float) -> Progress:
+        """Take in how far it is; the throttle is the highest there was."""
+        if seen.bytes_sent > self.bytes_sent:
+            self.bytes_sent, self.grew_seconds = seen.bytes_sent, now
+        self.throttle_ratio = max(self.throttle_ratio, seen.throttle_ratio)
+        return replace(seen, throttle_ratio=self.throttle_ratio)
+
+    def wrong(self, now: float, order: MoveOrder, *, is_stopped: bool) -> str:
+        """Say why it is to be stopped; nothing where it is not."""
+        if is_stopped:
+            return STOPPED
+        if now - self.grew_seconds > order.stall_seconds_max:
+            return f"nothing went over for {order.stall_seconds_max:g} s"
+        if now - self.began_seconds > order.seconds_max:
+            return f"it was not over after {order.seconds_max:g} s"
+        return ""
+
+    def end(self, seen: Progress) -> Progress:
+        """Return how it ended: what we stopped ourselves, other than on request, failed."""
+        if seen.phase is MovePhase.SUCCEEDED or not self.why:
+            return seen
+        phase = MovePhase.ABORTED if self.why == STOPPED else MovePhase.FAILED
+        return replace(seen, phase=phase, reason=self.why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

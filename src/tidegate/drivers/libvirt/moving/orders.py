@@ -11,6 +11,9 @@ DOWNTIME_SECONDS_MAX: Final = 0.3
 MOVE_SECONDS_MAX: Final = 900.0
 """A move that is not over by then is given up, or ends by post-copy where that is allowed."""
 
+STALL_SECONDS_MAX: Final = 30.0
+"""A move of which nothing more goes over for so long is given up."""
+
 
 class MovePhase(Enum):
     """How far a move is; the phases of a Migration of the Card API."""
@@ -48,6 +51,7 @@ class MoveOrder:
     post_copy_after_seconds: float = 0.0
     """How long pre-copy is tried first, where post-copy is allowed."""
     seconds_max: float = MOVE_SECONDS_MAX
+    stall_seconds_max: float = STALL_SECONDS_MAX
     is_storage_shared: bool = False
     """The owner's word that both hosts see the same disks, where that can't be seen from here."""
 

@@ -73,6 +73,15 @@ class Pair:
             return record, guest
         return record, self.found(guest, there)
 
+    def end(self, guest: Guest) -> None:
+        """End a guest, wherever it is."""
+        if guest.agent is not None:
+            guest.agent.close()
+        for host in (self.first, self.second):
+            for domain in host.connection.listAllDomains():
+                if domain.UUIDString() == guest.uuid:
+                    domain.destroy()
+
     def found(self, guest: Guest, there: Host) -> Guest:
         """Return a guest that has come to a host, its agent connected anew."""
         if guest.agent is not None:
