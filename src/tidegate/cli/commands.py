@@ -17,6 +17,7 @@ from tidegate.cli import (
     forecast,
     judge,
     league,
+    migrate,
     models,
     plan,
     profile,
@@ -50,6 +51,7 @@ app.add_typer(autonomy.autonomy_app, name="autonomy")
 app.command("pause")(autonomy.pause)
 app.command("resume")(autonomy.resume)
 app.command("release")(release.command)
+app.command("migrate")(migrate.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.command("agent")(agent.command)

@@ -54,7 +54,7 @@ class Predicted:
     ends: NDArray[np.bool_]
 
 
-def predicted_moves(  # noqa: PLR0913 - what a move depends on
+def predicted_moves(
     *,
     used_bytes: ArrayLike,
     dirty_bytes_per_second: ArrayLike,
@@ -74,7 +74,9 @@ def predicted_moves(  # noqa: PLR0913 - what a move depends on
 
     """
     given = (used_bytes, dirty_bytes_per_second, link_bytes_per_second, downtime_seconds_max)
-    arrays = [np.asarray(one, dtype=np.float64) for one in (*given, limit_bytes_per_second, working_set_bytes)]
+    arrays = [
+        np.asarray(one, dtype=np.float64) for one in (*given, limit_bytes_per_second, working_set_bytes)
+    ]
     used, dirty, link, pause, limit, working = np.broadcast_arrays(*arrays)
     if any(np.isnan(one).any() or (one < 0).any() for one in (used, dirty, link, pause, limit, working)):
         raise ValueError("amounts of a move are numbers of at least 0")
@@ -113,7 +115,7 @@ class _State:
         self.going = np.ones(left.shape, dtype=np.bool_)
 
 
-def _round(  # noqa: PLR0913, PLR0917 - what a round depends on
+def _round(  # noqa: PLR0917 - what a round depends on
     state: _State,
     going: NDArray[np.bool_],
     threshold: NDArray[np.float64],
@@ -152,9 +154,7 @@ def _judge(
     state.fast = state.fast + too_fast
     slower = state.fast >= TRIGGER_ROUNDS
     step = np.where(state.throttle > 0, THROTTLE_STEP_RATIO, THROTTLE_FIRST_RATIO)
-    state.throttle = np.where(
-        slower, np.minimum(state.throttle + step, THROTTLE_MAX_RATIO), state.throttle
-    )
+    state.throttle = np.where(slower, np.minimum(state.throttle + step, THROTTLE_MAX_RATIO), state.throttle)
     state.fast = np.where(slower, 0, state.fast)
     for name in ("since_judged", "sent_since", "written_since"):
         setattr(state, name, np.where(due, 0.0, getattr(state, name)))

@@ -10,14 +10,18 @@ from xml.etree import ElementTree as ET
 
 from tidegate.drivers.libvirt.binding import GONE_CODE, binding, code_of
 from tidegate.drivers.libvirt.described import described
+from tidegate.drivers.libvirt.ledger import LEDGER_PATH, noted, was_unplugged
 from tidegate.drivers.libvirt.moving.checks import require_room
 from tidegate.drivers.libvirt.moving.orders import Measured, MovePhase, Progress
 from tidegate.drivers.libvirt.moving.port import Place, Route
 from tidegate.drivers.libvirt.moving.storage import require_shared
+from tidegate.drivers.libvirt.settings import TAP, VCPUS, Settings
 from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, refusal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tidegate.drivers.libvirt.moving.orders import MoveOrder
 
 KIB: Final = 1024
@@ -47,11 +51,13 @@ class DaemonWay:
         uri: str = "",
         target_xml: str = "",
         target_name: str = "",
+        ledger_path: Path = LEDGER_PATH,
     ) -> None:
         """Connect to both.
 
-        ``target`` is its URI as the source's daemon reaches it. ``uri`` is where memory goes, libvirt's choice
-        without; ``target_xml`` the domain as it is to be there, where paths or taps differ.
+        ``target`` is its URI as the source's daemon reaches it. ``uri`` is where memory goes, libvirt's
+        choice without; ``target_xml`` the domain as it is to be there, where paths or taps differ.
+        ``ledger_path`` is where the driver at the source notes what it changed.
 
         Raises:
             Refusal: the VM does not run there.
@@ -59,6 +65,7 @@ class DaemonWay:
 
         """
         self._libvirt = binding()
+        self._ledger_path = ledger_path
         self._uri, self._target_xml, self._target_name = uri, target_xml, target_name or name
         with contextlib.ExitStack() as opened:
             self._source = self._opened(source)
@@ -70,7 +77,12 @@ class DaemonWay:
             if known is None:
                 raise refusal(Because.NOT_FOUND, f"no VM '{name}' runs at {source}; 'virsh list' shows them")
             self.route = Route(
-                kind="libvirt", uuid=known.UUIDString(), name=name, source=source, target=target
+                kind="libvirt",
+                uuid=known.UUIDString(),
+                name=name,
+                source=source,
+                target=target,
+                target_name=self._target_name,
             )
             opened.pop_all()
         self._thread: threading.Thread | None = None
@@ -89,8 +101,15 @@ class DaemonWay:
             raise refusal(
                 Because.NOT_NOW, f"libvirt is busy with VM {name}; wait until 'virsh domjobinfo' shows no job"
             )
-        there = self._at_target()
-        if there is not None:
+        if described(domain.XMLDesc(0)).is_emulated and was_unplugged(
+            self._ledger_path, self.route.uuid, domain.ID()
+        ):
+            raise refusal(
+                Because.NOT_NOW,
+                f"VM {name} is emulated and lost a vCPU since it was started, after which QEMU can hang "
+                "when it moves; start it anew first",
+            )
+        if self._at_target() is not None:
             raise refusal(
                 Because.EXISTS, f"a VM {name} runs at the target already; end it there, or rename it"
             )
@@ -193,6 +212,7 @@ class DaemonWay:
                     f"VM {self.route.name} runs at both hosts; end it at one of them with 'virsh destroy'"
                 )
             if there_runs:
+                self._give_back(there)
                 return self._at(Place.TARGET, here)
             if here is None:
                 return Place.NOWHERE if there is None else self._at(Place.TARGET, None)
@@ -235,7 +255,8 @@ class DaemonWay:
                 asked = True
             if monotonic() > deadline:
                 raise TidegateError(
-                    f"the move of VM {self.route.name} neither ends nor can be stopped; see 'virsh domjobinfo'"
+                    f"the move of VM {self.route.name} neither ends nor can be stopped; "
+                    "see 'virsh domjobinfo', and settle it again"
                 )
             pause.wait(POLL_SECONDS)
 
@@ -244,6 +265,20 @@ class DaemonWay:
         if other is not None:
             other.destroy()
         return place
+
+    def _give_back(self, there: Any) -> None:  # noqa: ANN401
+        """Put the owner's settings back that the driver at the source had changed: they came along.
+
+        What the target's own driver makes of the VM it decides anew. vCPUs stay as they are, and a tap's
+        limit went with the tap.
+        """
+        settings = Settings(domain=there)
+        for setting, entry in noted(self._ledger_path, self.route.uuid).items():
+            if setting == VCPUS or setting.startswith(TAP):
+                continue
+            current = settings.read(setting)
+            if current is not None and current != entry.original and entry.is_ours(setting, current):
+                settings.write(setting, entry.original)
 
     def _at_target(self) -> Any:  # noqa: ANN401
         return self._found(self._target, self._target_name, self.route.uuid)

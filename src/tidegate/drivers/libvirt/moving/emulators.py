@@ -22,7 +22,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tidegate.drivers.libvirt.moving.orders import MoveOrder
@@ -102,7 +102,9 @@ class EmulatorWay:
         whole = self._memory_bytes()
         source = self._source
         assert source is not None, "it was asked just now"
-        return Measured(used_bytes=resident_bytes(source.pid, whole), dirty_bytes_per_second=sum(rates) / len(rates))
+        return Measured(
+            used_bytes=resident_bytes(source.pid, whole), dirty_bytes_per_second=sum(rates) / len(rates)
+        )
 
     def start(self, order: MoveOrder) -> None:
         """Start the emulator at the target, and begin."""
@@ -174,7 +176,7 @@ class EmulatorWay:
             self._source.close()
             self._source = None
 
-    def _ask(self, command: str, arguments: dict[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON
+    def _ask(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON
         if self._source is None:
             self._source = Qmp(self._source_path, seconds=LOOK_SECONDS_MAX)
         return self._source.ask(command, arguments)

@@ -28,15 +28,15 @@ BEGIN: Final = Progress(phase=MovePhase.PENDING)
 
 @dataclass(slots=True, kw_only=True)
 class Mover:
-    """One move at a time is carried out by one of these; `stop` may be called from another thread."""
+    """Carries moves out, one at a time; blocks."""
 
     folder: Path = MOVES_PATH
     """Where moves are noted."""
     told: Callable[[Progress], None] = lambda _progress: None
     """Called with each look at the progress."""
     monotonic_seconds: Callable[[], float] = monotonic
-    stopped: threading.Event
-    """Set it to have the move under way aborted."""
+    is_stopped: Callable[[], bool] = lambda: False
+    """Asked with each look: once it says yes, the move is aborted."""
     _pause: threading.Event = field(default_factory=threading.Event)
 
     def move(self, way: Way, order: MoveOrder) -> MoveRecord:
@@ -79,7 +79,7 @@ class Mover:
             self.told(seen)
             if seen.phase.is_over:
                 return watch.end(seen), watch.switched
-            wrong = watch.wrong(now, order, is_stopped=self.stopped.is_set())
+            wrong = watch.wrong(now, order, is_stopped=self.is_stopped())
             if wrong and watch.asked_seconds is None:
                 way.abort()
                 watch.asked_seconds, watch.why = now, wrong

@@ -28,6 +28,8 @@ class Route:
     name: str
     source: str
     target: str
+    target_name: str = ""
+    """Where it goes by another name there."""
 
 
 class Way(Protocol):

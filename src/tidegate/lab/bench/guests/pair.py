@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +13,7 @@ from tidegate.lab.bench.guests.agent import GuestAgent
 from tidegate.lab.bench.guests.running import Guest, Host, lent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tidegate.drivers.libvirt.moving.orders import MoveOrder, MoveRecord
@@ -59,12 +58,12 @@ class Pair:
         return replace(spec, folder=there.folder, name=name + after, tap=tap + after if tap else "")
 
     def move(
-        self, guest: Guest, host: Host, order: MoveOrder, *, stopped: threading.Event | None = None
+        self, guest: Guest, host: Host, order: MoveOrder, *, is_stopped: Callable[[], bool] = lambda: False
     ) -> tuple[MoveRecord, Guest]:
         """Move a guest from one host to the other; return what came of it, and the guest where it is then."""
         way = self.way(guest, host)
         try:
-            mover = Mover(folder=self.first.folder / "moves", stopped=stopped or threading.Event())
+            mover = Mover(folder=self.first.folder / "moves", is_stopped=is_stopped)
             record = mover.move(way, order)
         finally:
             way.close()

@@ -57,11 +57,11 @@ ERROR_LIMIT: Final = 0.30
 
 
 CONTENTS: Final = (
-    "a cycle: a guest boots; quota, balloon down and up, disk and network limits, given back; it is moved to another "
-    "libvirt and back while it rewrites memory; a vCPU is plugged and unplugged; its memory is verified inside; it "
-    "ends, and nothing is left. vCPUs come last, and each cycle has a guest of its own: an emulated QEMU that has "
-    "lost a vCPU takes none again and can hang when it is moved. Seconds of a move are those in which memory goes "
-    "over; libvirt's own steps before and after are in the whole."
+    "a cycle: a guest boots; quota, balloon down and up, disk and network limits, given back; it is moved to "
+    "another libvirt and back while it rewrites memory; a vCPU is plugged and unplugged; its memory is "
+    "verified inside; it ends, and nothing is left. vCPUs come last, and each cycle has a guest of its own: "
+    "an emulated QEMU that has lost a vCPU takes none again and can hang when it is moved. Seconds of a move "
+    "are those in which memory goes over; what libvirt does before and after is in the whole."
 )
 
 
@@ -96,9 +96,7 @@ def cycle_rows(
 
 def _cycle(pair: Pair, tap: str, chance: np.random.Generator, done: Cycles, *, moves: int = 2) -> list[str]:
     """Go through one with a guest of its own; return what was wrong."""
-    spec = pair.first.spec(
-        "cycled", memory_bytes=MEMORY_BYTES, vcpus_max=2, disk_bytes=DISK_BYTES, tap=tap
-    )
+    spec = pair.first.spec("cycled", memory_bytes=MEMORY_BYTES, vcpus_max=2, disk_bytes=DISK_BYTES, tap=tap)
     wrong: list[str] = []
     (guest,) = pair.first.boot(spec)
     try:
@@ -191,6 +189,12 @@ def _rows(done: Cycles, cycles: int) -> list[Row]:
         row("migration_predicted_error_ratio_max", max(done.errors, default=float("inf")), "ratio"),
         row("migration_memory_seconds_median", median([one.memory_seconds for one in done.moves]), "s"),
         row("migration_whole_seconds_median", median([one.seconds for one in done.moves]), "s"),
-        row("migration_downtime_ms_median", 1000 * median([one.downtime_seconds for one in done.moves]), "ms"),
-        row("migration_downtime_ms_max", 1000 * max((one.downtime_seconds for one in done.moves), default=0.0), "ms"),
+        row(
+            "migration_downtime_ms_median", 1000 * median([one.downtime_seconds for one in done.moves]), "ms"
+        ),
+        row(
+            "migration_downtime_ms_max",
+            1000 * max((one.downtime_seconds for one in done.moves), default=0.0),
+            "ms",
+        ),
     ]

@@ -17,7 +17,7 @@ QUIET: Final = (".log", ".console", ".pid", ".xml", ".new", ".lock")
 
 
 def standing(pair: Pair, name: str, tap: str) -> frozenset[str]:
-    """Return everything there is of a guest and of moves: processes, sockets, taps and their classes, groups."""
+    """Return all there is of a guest and of moves: processes, sockets, taps and what is on them, groups."""
     found = {f"process of {one}" for one in _processes(pair)}
     found |= {f"tap {one}" for one in Path("/sys/class/net").iterdir() if one.name.startswith(tap)}
     found |= {f"class on {one}" for one in _classes(tap)}
@@ -31,19 +31,15 @@ def standing(pair: Pair, name: str, tap: str) -> frozenset[str]:
 
 def _processes(pair: Pair) -> list[str]:
     """Return the emulators that have a file of either host, each as often as it is there."""
-    found: list[str] = []
+    found: list[Path] = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = place.read_bytes().decode("utf-8", "replace")
         except OSError:
             continue
         if "qemu-system" in words.partition("\0")[0]:
-            found += [
-                f"{host.folder} ({place.parent.name})"
-                for host in (pair.first, pair.second)
-                if str(host.folder / "var-lib-libvirt") in words
-            ]
-    return [f"{one.split(' ')[0]}, one of {len(found)}" for one in found]
+            found += [host.folder for host in (pair.first, pair.second) if str(host.folder) in words]
+    return [f"{folder}, {found.count(folder)} of them" for folder in set(found)]
 
 
 def _classes(tap: str) -> list[str]:
