@@ -122,9 +122,10 @@ def _forecast_text(name: str, expected: Forecast, order: MoveOrder) -> str:
         rest = "it will be switched by post-copy" if order.post_copy else "slow it down, or allow --post-copy"
         return f"{about}: its move will not end by itself; {rest}."
     slowed = f", slowed down by up to {expected.throttle_ratio:.0%}" if expected.throttle_ratio else ""
+    still = 1000 * (expected.downtime_seconds or 0)
     return (
         f"{about}: its move will take about {expected.seconds:.3g} s, "
-        f"send {_megabytes(expected.bytes_sent or 0)} and stop it for {1000 * (expected.downtime_seconds or 0):.0f} ms{slowed}."
+        f"send {_megabytes(expected.bytes_sent or 0)} and stop it for {still:.0f} ms{slowed}."
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tidegate.drivers.libvirt.moving.checks import require_room, require_userfault, resident_bytes
 from tidegate.drivers.libvirt.moving.orders import Measured, MovePhase, Progress
 from tidegate.drivers.libvirt.moving.port import Place, Route
-from tidegate.drivers.libvirt.moving.qmp import GoneError, Qmp, QmpError
+from tidegate.drivers.libvirt.moving.qmp import GoneError, NobodyError, Qmp, QmpError
 from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, refusal
 
@@ -43,8 +43,6 @@ LAUNCH_SECONDS_MAX: Final = 20.0
 SETTLE_SECONDS_MAX: Final = 60.0
 """How long what can't be stopped any more may take to end."""
 MEASURE_SECONDS_MAX: Final = 10.0
-LOOK_SECONDS_MAX: Final = 0.5
-"""How long a socket may take to answer that may well be nobody's any more."""
 QUIT_SECONDS_MAX: Final = 5.0
 POLL_SECONDS: Final = 0.05
 
@@ -63,16 +61,15 @@ class EmulatorWay:
     ) -> None:
         """Name both control sockets.
 
-        ``command`` starts the emulator at the target, with the same devices as the source's; what makes it
-        wait for a VM, and its control socket, are added. None is needed to settle what is left.
+        ``command`` starts the emulator at the target, with the same devices as the source's, and nothing on its
+        standard output; what makes it wait for a VM, its control socket and ``-daemonize`` are added. None is
+        needed to settle what is left.
         """
         self.route = Route(kind="qmp", uuid=uuid, name=name, source=str(source), target=str(target))
         self._source_path, self._target_path = source, target
         self._command = tuple(command)
         self._channel = target.with_name(f"{target.name}.move")
-        self._child: subprocess.Popen[bytes] | None = None
         self._source: Qmp | None = None
-        self._was_told = False
 
     def check(self, order: MoveOrder) -> None:
         """Look whether it can be moved so; changes nothing."""
@@ -85,7 +82,9 @@ class EmulatorWay:
             raise refusal(Because.NOT_NOW, f"VM {self.route.name} is {status}; a VM that runs can be moved")
         if self._ask("query-migrate").get("status") in PRE_COPY | POST_COPY | STUCK:
             raise refusal(Because.NOT_NOW, f"VM {self.route.name} is being moved; wait until that is over")
-        if _opened(self._target_path) is not None:
+        there = _opened(self._target_path)
+        if there is not None:
+            there.close()
             raise refusal(
                 Because.EXISTS, f"an emulator answers at {self._target_path} already; end it, or name another"
             )
@@ -110,18 +109,8 @@ class EmulatorWay:
         """Start the emulator at the target, and begin."""
         self._target_path.unlink(missing_ok=True)
         self._channel.unlink(missing_ok=True)
-        waits = ("-incoming", "defer", "-qmp", f"unix:{self._target_path},server=on,wait=off")
-        self._child = subprocess.Popen(  # noqa: S603 - the caller's own
-            [*self._command, *waits],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            target = self._shell()
-        except GoneError as error:
-            raise TidegateError(f"the emulator at the target did not start: {self._last_words()}") from error
+        self._launch()
+        target = Qmp(self._target_path, seconds=LAUNCH_SECONDS_MAX)
         with contextlib.closing(target):
             able = {"auto-converge": order.auto_converge, "postcopy-ram": order.post_copy}
             states = {"capabilities": [{"capability": name, "state": on} for name, on in able.items()]}
@@ -157,12 +146,8 @@ class EmulatorWay:
             going = {Place.SOURCE: target, Place.TARGET: source, Place.NOWHERE: target}[place]
             if going is not None:
                 _quit(going)
-                self._was_told = going is target
-            if place is not Place.TARGET:
-                self._end_child()
-                self._target_path.unlink(missing_ok=True)
-            else:
-                self._source_path.unlink(missing_ok=True)
+            left = self._source_path if place is Place.TARGET else self._target_path
+            left.unlink(missing_ok=True)
             self._channel.unlink(missing_ok=True)
         finally:
             for one in (source, target):
@@ -178,7 +163,7 @@ class EmulatorWay:
 
     def _ask(self, command: str, arguments: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - JSON
         if self._source is None:
-            self._source = Qmp(self._source_path, seconds=LOOK_SECONDS_MAX)
+            self._source = Qmp(self._source_path)
         return self._source.ask(command, arguments)
 
     def _memory_bytes(self) -> int:
@@ -196,32 +181,23 @@ class EmulatorWay:
             pause.wait(POLL_SECONDS)
         raise TidegateError(f"the dirty rate of VM {self.route.name} was not measured in time; try again")
 
-    def _shell(self) -> Qmp:
-        """Return a conversation with the emulator that was just started."""
-        deadline = monotonic() + LAUNCH_SECONDS_MAX
-        while True:
-            try:
-                return Qmp(self._target_path, seconds=LOOK_SECONDS_MAX)
-            except GoneError:
-                is_dead = self._child is None or self._child.poll() is not None
-                if is_dead or monotonic() > deadline:
-                    raise
-
-    def _last_words(self) -> str:
-        self._end_child()
-        said = self._child.stderr.read() if self._child is not None and self._child.stderr else b""
-        return " ".join(said.decode("utf-8", "replace").split())[-300:] or "it said nothing"
-
-    def _end_child(self) -> None:
-        """See the emulator off that was started, so that nothing of it stays; one that hangs is killed."""
-        if self._child is None:
-            return
+    def _launch(self) -> None:
+        """Start the emulator at the target; it goes on without us, and is its own parent's."""
+        waits = ("-incoming", "defer", "-qmp", f"unix:{self._target_path},server=on,wait=off", "-daemonize")
         try:
-            # Who was never spoken with was not told to end.
-            self._child.wait(QUIT_SECONDS_MAX if self._was_told else 0)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+            done = subprocess.run(  # noqa: S603 - the caller's own
+                [*self._command, *waits],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                text=True,
+                timeout=LAUNCH_SECONDS_MAX,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise TidegateError(f"the emulator at the target did not start: {error}") from error
+        if done.returncode != 0:
+            said = " ".join(done.stderr.split())[-300:] or "it said nothing"
+            raise TidegateError(f"the emulator at the target did not start: {said}")
 
 
 def progress_of(told: dict[str, Any]) -> Progress:
@@ -303,12 +279,15 @@ def _taken_over(target: Qmp | None) -> str | None:
 
 
 def _opened(path: Path) -> Qmp | None:
-    """Return a conversation with who answers at a socket; None where nobody does."""
-    if not path.exists():
-        return None
+    """Return a conversation with who answers at a socket; None where nobody listens.
+
+    Raises:
+        GoneError: somebody listens and does not answer: what it does can't be told.
+
+    """
     try:
-        return Qmp(path, seconds=LOOK_SECONDS_MAX)
-    except GoneError:
+        return Qmp(path)
+    except NobodyError:
         return None
 
 

@@ -28,17 +28,22 @@ class QmpError(TidegateError):
 
 
 class GoneError(TidegateError):
-    """Nobody answers at a socket."""
+    """An emulator does not answer, or not any more."""
+
+
+class NobodyError(GoneError):
+    """Nobody listens at a socket: there is no emulator."""
 
 
 class Qmp:
     """One conversation with an emulator. Blocks; one thread at a time."""
 
-    def __init__(self, path: Path, *, seconds: float = GREETING_SECONDS_MAX) -> None:
+    def __init__(self, path: Path, *, seconds: float = 0.0) -> None:
         """Connect, waiting so long for a socket that is about to be made.
 
         Raises:
-            GoneError: nobody answers there in time.
+            NobodyError: nobody listens there.
+            GoneError: somebody does, and does not greet.
 
         """
         self.path = path
@@ -47,7 +52,7 @@ class Qmp:
         self._lock = threading.Lock()
         self._socket = _connected(path, seconds)
         try:
-            self._socket.settimeout(max(seconds, RETRY_SECONDS))
+            self._socket.settimeout(GREETING_SECONDS_MAX)
             self._line()
             self.ask("qmp_capabilities")
         except BaseException:
@@ -127,12 +132,12 @@ def _connected(path: Path, seconds: float) -> socket.socket:
     while True:
         made = socket.socket(socket.AF_UNIX)
         try:
-            made.settimeout(max(seconds, RETRY_SECONDS))
+            made.settimeout(GREETING_SECONDS_MAX)
             made.connect(str(path))
         except OSError as error:
             made.close()
             if monotonic() >= deadline:
-                raise GoneError(f"no emulator answers at {path}: {error.strerror or error}") from error
+                raise NobodyError(f"no emulator answers at {path}: {error.strerror or error}") from error
             pause.wait(RETRY_SECONDS)
         else:
             return made
