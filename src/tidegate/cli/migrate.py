@@ -56,6 +56,13 @@ def command(
     shared_storage: Annotated[
         bool, typer.Option("--shared-storage", help="Both hosts see its disks, whatever it looks like.")
     ] = False,
+    through: Annotated[
+        str, typer.Option(metavar="URI", help="Where its memory goes, like tcp://10.0.0.2; libvirt's choice.")
+    ] = "",
+    xml: Annotated[
+        Path | None, typer.Option(help="File with its XML for the target, where paths or taps differ.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What it is called at the target; as here by default.")] = "",
     reconcile: Annotated[
         bool, typer.Option("--reconcile", help="Only put right what movers that were killed left.")
     ] = False,
@@ -79,7 +86,15 @@ def command(
         seconds_max=parse_duration_seconds(within),
         is_storage_shared=shared_storage,
     )
-    way = DaemonWay(name=vm, source=source, target=to, ledger_path=ledger)
+    way = DaemonWay(
+        name=vm,
+        source=source,
+        target=to,
+        uri=through,
+        target_xml=_text(xml),
+        target_name=name,
+        ledger_path=ledger,
+    )
     try:
         way.check(order)
         expected = forecast_of(
@@ -161,6 +176,15 @@ def _settled_text(one: Reconciled) -> str:
         return f"{one.route.name}: {one.reason}"
     where = {"source": one.route.source, "target": one.route.target, "nowhere": "nowhere any more"}
     return f"{one.route.name} runs {'' if one.place.value == 'nowhere' else 'at '}{where[one.place.value]}"
+
+
+def _text(path: Path | None) -> str:
+    try:
+        return "" if path is None else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"--xml {path} can't be read ({error}); 'virsh dumpxml --migratable' makes one"
+        ) from error
 
 
 def _megabytes(amount: float) -> str:

@@ -82,7 +82,7 @@ def test_arrays_are_broadcast_and_each_is_as_if_alone():
 
 @pytest.mark.parametrize(("used", "dirty", "link"), [(-1, 0, 1), (1, np.nan, 1), (1, 0, 0), (1, 0, np.inf)])
 def test_what_is_no_amount_is_refused(used, dirty, link):
-    with pytest.raises(ValueError, match="a link has a speed|numbers of at least 0"):
+    with pytest.raises(ValueError, match=r"a link has a speed|numbers of at least 0"):
         one(used, dirty, link)
 
 

@@ -1,8 +1,8 @@
 """Plugs memory that a card lends into a VM that runs: a disk on which its guest may swap.
 
-Where the card is away for a while, what the guest wants of it waits; longer, and the VM stands still, and goes
-on once the card is back (`go_on`): a guest that got an error instead would lose what it swapped. So a card that
-is lost for good costs the VMs that hold its memory.
+Where the card is away for a while, what the guest wants of it waits; longer, and the VM stands still, and
+goes on once the card is back (`go_on`): a guest that got an error instead would lose what it swapped. So a
+card that is lost for good costs the VMs that hold its memory.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def plugged(domain: Any) -> list[Plugged]:  # noqa: ANN401 - libvirt ships no ty
 def plug(domain: Any, loan: str, socket: Path, *, number: int = 0) -> Plugged:  # noqa: ANN401
     """Plug a loan into a VM; its guest is to make swap of it. One that is plugged already stays as it is.
 
-    ``socket`` is where the loan is served, as the VM's host reaches it; ``number`` tells several of one VM apart.
+    ``socket`` is where the loan is served, as the VM's host reaches it; ``number`` tells several of one VM
+    apart.
 
     Raises:
         Refusal: the VM has no place for a disk, or the loan is not served there; nothing was changed.
@@ -83,14 +84,14 @@ def plug(domain: Any, loan: str, socket: Path, *, number: int = 0) -> Plugged:  
             raise
         raise refusal(
             Because.NOT_NOW,
-            f"memory '{loan}' can't be plugged into VM {domain.name()}: {error}; see that the card serves it, "
-            "and that the VM has a free port (pcie-root-port)",
+            f"memory '{loan}' can't be plugged into VM {domain.name()}: {error}; see that the card serves "
+            "it, and that the VM has a free port (pcie-root-port)",
         ) from error
     return new
 
 
 def unplug(domain: Any, one: Plugged, let_go: Callable[[str], bool]) -> None:  # noqa: ANN401
-    """Take a loan from a VM, after its guest has taken what it holds back: ``let_go`` is told its serial number.
+    """Take a loan from a VM, once its guest has taken back what it holds: ``let_go`` is told its serial.
 
     Raises:
         Refusal: the guest does not let it go; it stays.

@@ -96,10 +96,10 @@ class Emulator:
         self.status = "active" if self.status == "setup" else self.status
         if self.behaviour == "fails" and self.steps > 2:
             self.status = "failed"
-        elif self.behaviour in {"good", "deaf"} or self.status == "postcopy-active":
-            if self.steps >= STEPS:
-                self.status, self.runs = "completed", False
-                self.done().touch()
+        ends = self.behaviour in {"good", "deaf"} or self.status == "postcopy-active"
+        if ends and self.steps >= STEPS:
+            self.status, self.runs = "completed", False
+            self.done().touch()
 
     def cancel(self):
         self.status = "cancelled"

@@ -61,9 +61,9 @@ class EmulatorWay:
     ) -> None:
         """Name both control sockets.
 
-        ``command`` starts the emulator at the target, with the same devices as the source's, and nothing on its
-        standard output; what makes it wait for a VM, its control socket and ``-daemonize`` are added. None is
-        needed to settle what is left.
+        ``command`` starts the emulator at the target, with the same devices as the source's, and nothing on
+        its standard output; what makes it wait for a VM, its control socket and ``-daemonize`` are added.
+        None is needed to settle what is left.
         """
         self.route = Route(kind="qmp", uuid=uuid, name=name, source=str(source), target=str(target))
         self._source_path, self._target_path = source, target
@@ -112,7 +112,11 @@ class EmulatorWay:
         self._launch()
         target = Qmp(self._target_path, seconds=LAUNCH_SECONDS_MAX)
         with contextlib.closing(target):
-            able = {"auto-converge": order.auto_converge, "postcopy-ram": order.post_copy}
+            able = {
+                "auto-converge": order.auto_converge,
+                "postcopy-ram": order.post_copy,
+                "return-path": True,  # a target that could not read it all makes it fail, not complete
+            }
             states = {"capabilities": [{"capability": name, "state": on} for name, on in able.items()]}
             limits = {
                 "max-bandwidth": int(min(order.bytes_per_second_max, RATE_MAX)),
@@ -240,12 +244,13 @@ def _settled(source: Qmp | None, target: Qmp | None, name: str) -> Place:
     status = _ended(source, name)
     if status != "completed":
         return Place.SOURCE
-    there = _taken_over(target)
-    if there not in {None, "inmigrate"}:
+    if _taken_over(target) not in {None, "inmigrate"}:
         return Place.TARGET
-    # The target died before it took over; the source still has all there is.
-    source.ask("cont")
-    return Place.SOURCE
+    # It ran at the target, and may have written to its disks: to go on here would be to go back in time.
+    raise TidegateError(
+        f"VM {name} had moved, and its emulator at the target died since; what is at the source is as old as "
+        f"the move: end it by 'quit' at {source.path}, or let it go on by 'cont' if that does no harm"
+    )
 
 
 def _ended(source: Qmp, name: str) -> str:
