@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +14,25 @@ from tidegate.app.moving import LINK_BYTES_PER_SECOND, forecast_of, way_of
 from tidegate.cli.doctor import printable
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.cli.files import check_writable, write_atomically
+from tidegate.cli.migrate_options import (
+    BandwidthOption,
+    DowntimeOption,
+    DryRunOption,
+    FromOption,
+    JsonOption,
+    LedgerOption,
+    LinkOption,
+    NameOption,
+    NotesOption,
+    PostCopyOption,
+    ReconcileOption,
+    SharedStorageOption,
+    ThroughOption,
+    ToOption,
+    VmArgument,
+    WithinOption,
+    XmlOption,
+)
 from tidegate.cli.turning import stopped_by_signals
 from tidegate.drivers.libvirt.ledger import LEDGER_PATH
 from tidegate.drivers.libvirt.moving.daemons import DaemonWay
@@ -36,40 +54,23 @@ MEASURE_SECONDS = 3
 
 
 def command(
-    vm: Annotated[str | None, typer.Argument(help="The VM, by name.")] = None,
-    to: Annotated[
-        str, typer.Option(metavar="URI", help="libvirt at the target, as the source reaches it.")
-    ] = "",
-    source: Annotated[str, typer.Option("--from", metavar="URI", help="libvirt where it runs.")] = URI,
-    bandwidth: Annotated[
-        str, typer.Option(help="What it may take of the link a second, like 100MB; all by default.")
-    ] = "",
-    link: Annotated[str, typer.Option(help="What the link carries a second, for the forecast.")] = "",
-    downtime: Annotated[float, typer.Option(help="Most seconds to stand still.", min=0.001)] = 0.3,
-    post_copy: Annotated[
-        str,
-        typer.Option(
-            metavar="DURATION", help="Let it run at the target after so long, before its memory is there."
-        ),
-    ] = "",
-    within: Annotated[str, typer.Option(metavar="DURATION", help="Give up after so long.")] = "15m",
-    shared_storage: Annotated[
-        bool, typer.Option("--shared-storage", help="Both hosts see its disks, whatever it looks like.")
-    ] = False,
-    through: Annotated[
-        str, typer.Option(metavar="URI", help="Where its memory goes, like tcp://10.0.0.2; libvirt's choice.")
-    ] = "",
-    xml: Annotated[
-        Path | None, typer.Option(help="File with its XML for the target, where paths or taps differ.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="What it is called at the target; as here by default.")] = "",
-    reconcile: Annotated[
-        bool, typer.Option("--reconcile", help="Only put right what movers that were killed left.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and forecast, and move nothing.")] = False,
-    ledger: Annotated[Path, typer.Option(help="Where owners' settings are noted.")] = LEDGER_PATH,
-    notes: Annotated[Path, typer.Option(help="Folder in which moves are noted.")] = MOVES_PATH,
-    json: Annotated[Path | None, typer.Option(help="Write what came of it here, for machines.")] = None,
+    vm: VmArgument = None,
+    to: ToOption = "",
+    source: FromOption = URI,
+    bandwidth: BandwidthOption = "",
+    link: LinkOption = "",
+    downtime: DowntimeOption = 0.3,
+    post_copy: PostCopyOption = "",
+    within: WithinOption = "15m",
+    shared_storage: SharedStorageOption = False,
+    through: ThroughOption = "",
+    xml: XmlOption = None,
+    name: NameOption = "",
+    reconcile: ReconcileOption = False,
+    dry_run: DryRunOption = False,
+    ledger: LedgerOption = LEDGER_PATH,
+    notes: NotesOption = MOVES_PATH,
+    json: JsonOption = None,
 ) -> None:
     """Move a VM to another host while it runs; Ctrl-C stops that, and it goes on where it is."""
     check_writable(json)

@@ -137,7 +137,7 @@ def go_on(domain: Any, seconds: float = GO_ON_SECONDS_MAX) -> bool:  # noqa: ANN
     while domain.state()[0] == PAUSED:
         if monotonic() > deadline:
             raise TidegateError(
-                f"VM {domain.name()} stands still: its far memory does not answer; see that its card serves it"
+                f"VM {domain.name()} stands still: its far memory does not answer; see that its card serves"
             )
         domain.resume()
         pause.wait(GO_ON_AGAIN_SECONDS)

@@ -253,6 +253,8 @@ def test_what_a_killed_mover_leaves_is_put_right(hosts, steps, place):
     words = [sys.executable, "-c", KILLED, str(hosts.folder), str(steps), *command("good")]
     assert subprocess.run(words, check=False, timeout=30).returncode == -signal.SIGKILL
     assert [one.name for one in (hosts.folder / "moves").iterdir()] == ["4a1d.json"]
+    with pytest.raises(Refusal, match="was never finished"):
+        Mover(folder=hosts.folder / "moves").move(hosts.way(), MoveOrder())
     (found,) = reconciled(way_of, hosts.folder / "moves")
     assert (found.place, found.route.name) == (place, "web")
     ran = {Place.SOURCE: ("running", None), Place.TARGET: (None, "running")}[place]

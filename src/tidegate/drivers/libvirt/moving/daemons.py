@@ -20,6 +20,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.refusals import Because, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tidegate.drivers.libvirt.moving.orders import MoveOrder
@@ -92,6 +93,10 @@ class DaemonWay:
 
     def check(self, order: MoveOrder) -> None:
         """Look whether it can be moved so; changes nothing."""
+        with self._in_a_sentence("can't be looked at"):
+            self._check(order)
+
+    def _check(self, order: MoveOrder) -> None:
         name, domain = self.route.name, self._domain
         if _host_uuid(self._source) == _host_uuid(self._target):
             raise refusal(Because.INVALID, f"VM {name} is on that host already; name another one with --to")
@@ -121,13 +126,9 @@ class DaemonWay:
 
     def measure(self, seconds: int) -> Measured:
         """Look for so long how much memory it uses, and how fast it writes it: the mean of whole seconds."""
-        try:
+        with self._in_a_sentence("can't be measured"):
             rates = [self._rate() for _ in range(max(seconds, 1))]
             stats = self._domain.memoryStats()
-        except self._libvirt.libvirtError as error:
-            raise TidegateError(
-                f"how VM {self.route.name} writes its memory can't be measured: {error}"
-            ) from error
         return Measured(used_bytes=used_bytes(stats), dirty_bytes_per_second=sum(rates) / len(rates))
 
     def _rate(self) -> float:
@@ -147,6 +148,15 @@ class DaemonWay:
 
     def start(self, order: MoveOrder) -> None:
         """Begin, in a thread: libvirt's call lasts as long as the move."""
+        with self._in_a_sentence("can't be moved"):
+            options, flags = self._wanted(order)
+        self._thread = threading.Thread(
+            target=self._move, args=(options, flags), name=f"moves {self.route.name}", daemon=True
+        )
+        self._thread.start()
+
+    def _wanted(self, order: MoveOrder) -> tuple[dict[str, object], int]:
+        """Return the parameters and flags of libvirt's call."""
         libvirt = self._libvirt
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
         flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE if order.auto_converge else 0
@@ -165,10 +175,7 @@ class DaemonWay:
             options[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = max(1, round(order.bytes_per_second_max / MIB))
         with contextlib.suppress(libvirt.libvirtError):  # older ones take it once it moves only
             self._domain.migrateSetMaxDowntime(round(1000 * order.downtime_seconds_max))
-        self._thread = threading.Thread(
-            target=self._move, args=(options, flags), name=f"moves {self.route.name}", daemon=True
-        )
-        self._thread.start()
+        return options, flags
 
     def progress(self) -> Progress:
         """Return how far it is."""
@@ -202,7 +209,7 @@ class DaemonWay:
         """End what is under way, remove what is left at the other end, and say where the VM runs."""
         if self._thread is not None:
             self._thread.join(SETTLE_SECONDS_MAX)
-        try:
+        with self._in_a_sentence("can't be found"):
             here = self._ended()
             there = self._at_target()
             here_runs = here is not None and _runs(here)
@@ -219,14 +226,20 @@ class DaemonWay:
             if not here_runs and here.state()[0] == PAUSED and here.state()[1] in PAUSED_FOR_MOVE:
                 here.resume()
             return self._at(Place.SOURCE, there)
-        except self._libvirt.libvirtError as error:
-            raise TidegateError(f"where VM {self.route.name} runs can't be told now: {error}") from error
 
     def close(self) -> None:
         """Hang up."""
         for one in (self._source, self._target):
             with contextlib.suppress(self._libvirt.libvirtError):
                 one.close()
+
+    @contextlib.contextmanager
+    def _in_a_sentence(self, what: str) -> Iterator[None]:
+        """Turn what libvirt says into a sentence."""
+        try:
+            yield
+        except self._libvirt.libvirtError as error:
+            raise TidegateError(f"VM {self.route.name} {what} now: {error}; try again") from error
 
     def _move(self, options: dict[str, object], flags: int) -> None:
         try:

@@ -11,6 +11,7 @@ from tidegate.drivers.libvirt.moving.notes import MOVES_PATH, Note, left
 from tidegate.drivers.libvirt.moving.orders import MovePhase, MoveRecord, Progress
 from tidegate.drivers.libvirt.moving.port import Place
 from tidegate.model.errors import TidegateError
+from tidegate.model.refusals import Because, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,7 @@ class Mover:
         started = self.monotonic_seconds()
         note = Note.taken(self.folder, way.route.uuid)
         try:
+            _require_unnoted(note, way.route.name)
             way.check(order)
         except BaseException:
             if note.read() is None:
@@ -166,6 +168,20 @@ def reconciled(way_of: Callable[[Route], Way], folder: Path = MOVES_PATH) -> lis
         note.drop()
         found.append(Reconciled(route=route, place=place))
     return found
+
+
+def _require_unnoted(note: Note, name: str) -> None:
+    """Refuse to move a VM of which a mover that died left something.
+
+    Raises:
+        Refusal: it did.
+
+    """
+    if note.read() is not None:
+        raise refusal(
+            Because.NOT_NOW,
+            f"a move of VM {name} was never finished; 'tidegate migrate --reconcile' puts that right first",
+        )
 
 
 def _record(route: Route, last: Progress, place: Place, seconds: float, *, switched: bool) -> MoveRecord:
