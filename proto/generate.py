@@ -17,7 +17,7 @@ from grpc_tools import protoc
 
 PROTO: Final = Path(__file__).parent
 OUT: Final = PROTO.parent / "src" / "tidegate" / "wire"
-PACKAGE: Final = re.compile(r"\btidegate(?=[./_]card\b)")
+PACKAGE: Final = re.compile(r"\btidegate(?=[./_](?:card|simulated)\b)")
 """In import lines: the package of the protocol, or its folder."""
 
 

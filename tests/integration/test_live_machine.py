@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tidegate.app.machine import MachineOptions
@@ -210,16 +212,74 @@ def test_advice_becomes_action_when_allowed_stops_when_paused_and_is_undone_at_t
     assert not ledger_of(journal).exists()
 
 
+def agent_of(process):
+    """The number of the process that sets limits for another."""
+    return next(child.pid for child in psutil.Process(process.pid).children() if "agent" in child.cmdline())
+
+
+def folder_of(agent):
+    """Where the processes of an `up` have their sockets."""
+    words = psutil.Process(agent).cmdline()
+    return Path(words[words.index("--state") + 1]).parent
+
+
 @pytest.mark.root
-@pytest.mark.parametrize("brought_back_by", ["release", "the next start"])
-def test_what_a_killed_one_had_set_is_brought_back(cgroup, journal, brought_back_by):
+def test_an_agent_whose_up_is_killed_brings_everything_back_itself(cgroup, journal):
     before = texts(cgroup)
     cgroup.start(QUIET)
     with up(cgroup, journal, *ACTING) as process:
         until(lambda: texts(cgroup)[0] != before[0], process, "a quota that is set")
+        beside = psutil.Process(process.pid).children()
+        folder = folder_of(agent_of(process))
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE_SECONDS)
+        assert not psutil.wait_procs(beside, PATIENCE_SECONDS)[1]
+    shutil.rmtree(folder)
+    assert texts(cgroup) == before
+    assert not ledger_of(journal).exists()
+
+
+@pytest.mark.root
+def test_what_a_killed_agent_had_set_is_brought_back_and_the_next_one_acts(cgroup, journal):
+    before = texts(cgroup)
+    cgroup.start(QUIET)
+    with up(cgroup, journal, *ACTING) as process:
+        until(lambda: texts(cgroup)[0] != before[0], process, "a quota that is set")
+        first = agent_of(process)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: texts(cgroup) == before, process, "what the owner had set")
+        until(lambda: texts(cgroup)[0] != before[0], process, "a quota that is set anew")
+        assert agent_of(process) != first
+        ended(process, signal.SIGINT)
+    assert texts(cgroup) == before
+    reader = Reader.of(journal)
+    told = [event.sentence for event in reader.events(last=9)]
+    reader.close()
+    assert any("the agent of this machine ended (killed by SIGKILL)" in sentence for sentence in told)
+    assert "gave back 2 settings at the end" in told or "gave back 1 settings at the end" in told
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("brought_back_by", ["release", "the next start"])
+@pytest.mark.parametrize("processes", ["one process", "several"])
+def test_what_a_killed_one_had_set_is_brought_back(cgroup, journal, brought_back_by, processes):
+    before = texts(cgroup)
+    cgroup.start(QUIET)
+    alone = ["--in-process"] if processes == "one process" else []
+    with up(cgroup, journal, *ACTING, *alone) as process:
+        until(lambda: texts(cgroup)[0] != before[0], process, "a quota that is set")
+        if not alone:
+            # First the one who would start it again, which is then in no state to.
+            agent = agent_of(process)
+            beside, folder = psutil.Process(process.pid).children(), folder_of(agent)
+            process.send_signal(signal.SIGSTOP)
+            os.kill(agent, signal.SIGKILL)
         process.send_signal(signal.SIGKILL)
         process.wait(PATIENCE_SECONDS)
     assert texts(cgroup) != before
+    if not alone:
+        assert not psutil.wait_procs(beside, PATIENCE_SECONDS)[1]
+        shutil.rmtree(folder)
     seen = last_tick(journal)
     if brought_back_by == "release":
         assert release(ledger_of(journal)).restored

@@ -29,6 +29,7 @@ from tidegate.lab.bench.guests.domain import GuestSpec
 from tidegate.lab.bench.guests.emulator import emulator_command
 from tidegate.lab.bench.guests.image import built_image
 from tidegate.lab.bench.guests.pair import lent_pair
+from tidegate.lab.bench.vm.leftovers import standing
 from tidegate.model.errors import InputError
 from tidegate.model.refusals import Refusal
 
@@ -208,6 +209,7 @@ def names(pair):
 
 def test_a_guest_moves_between_libvirts_there_and_back(pair, guest):
     order = MoveOrder(bytes_per_second_max=48 * MIB, is_storage_shared=True)
+    stands = standing(pair, "mover", guest.spec.tap)
     there, moved = pair.move(guest, pair.first, order)
     assert there.phase is MovePhase.SUCCEEDED, there
     assert names(pair) == [[], ["moverb"]]
@@ -216,6 +218,9 @@ def test_a_guest_moves_between_libvirts_there_and_back(pair, guest):
     assert back.phase is MovePhase.SUCCEEDED, back
     assert names(pair) == [["mover"], []]
     assert moved.ask("check")["bad"] == "0"
+    # Nothing more than before, and what is left behind would have been seen.
+    assert standing(pair, "mover", guest.spec.tap) == stands
+    assert {one.split()[0] for one in stands} == {"process", "tap", "group", "socket", "domain"}
     for record in (there, back):
         assert 0 < record.downtime_seconds < 1
         assert record.bytes_sent > WRITTEN

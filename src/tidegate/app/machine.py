@@ -24,11 +24,12 @@ from tidegate.model.autonomy import Level
 from tidegate.plan.shadows import Shadows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tidegate.app.resume import Resumed
-    from tidegate.drivers.local.ledger import Released
+    from tidegate.app.sources import LiveServer
     from tidegate.journal.sql.opening import Location
     from tidegate.journal.sql.writer import SqlJournal
     from tidegate.model.autonomy import Autonomy
@@ -62,7 +63,7 @@ class MachineOptions:
 class Machine:
     """Turns the loop of this machine; `running` makes one."""
 
-    def __init__(self, server: LocalServer, journal: SqlJournal, options: MachineOptions) -> None:
+    def __init__(self, server: LiveServer, journal: SqlJournal, options: MachineOptions) -> None:
         """Stand before the first tick.
 
         Raises:
@@ -149,8 +150,29 @@ class Machine:
         self._journal.event(self.server.now_seconds(), kind, sentence)
 
 
+def in_this_process(options: MachineOptions) -> AbstractContextManager[LiveServer]:
+    """Return this machine as it is watched, and acted on, by this very process.
+
+    Raises:
+        InputError: acting is not possible here.
+        TidegateError: the kernel refuses an owner's value that is to be put back.
+
+    """
+    return LocalServer(
+        step_seconds=options.step_seconds,
+        chosen=options.chosen,
+        act=EVERYONE if options.acts else (),
+        violation_rate=options.violation_rate,
+        ledger_path=options.ledger,
+    )
+
+
 @contextmanager
-def running(where: Location, options: MachineOptions) -> Iterator[Machine]:
+def running(
+    where: Location,
+    options: MachineOptions,
+    watched: Callable[[MachineOptions], AbstractContextManager[LiveServer]] = in_this_process,
+) -> Iterator[Machine]:
     """Lend this machine's loop, gone on from its journal; the owner's settings are back at the end.
 
     Raises:
@@ -159,31 +181,25 @@ def running(where: Location, options: MachineOptions) -> Iterator[Machine]:
 
     """
     with (
-        LocalServer(
-            step_seconds=options.step_seconds,
-            chosen=options.chosen,
-            act=EVERYONE if options.acts else (),
-            violation_rate=options.violation_rate,
-            ledger_path=options.ledger,
-        ) as server,
+        watched(options) as server,
         opened(where, _identity(server, options), options.retention) as journal,
     ):
         machine = Machine(server, journal, options)
         machine.go_on(where)
         journal.remark(AUTONOMY_DEFAULT, options.autonomy.label)
         machine.tell("started", f"started with policy {options.policy}, step {options.step_seconds} s")
-        _tell_released(machine, server.released, "at the start, left by a process that did not end well")
+        _tell_released(machine, server.given_back, "at the start, left by a process that did not end well")
         for note in machine.notes:
             machine.tell(KIND, note)
         try:
             yield machine
         finally:
-            _tell_released(machine, server.close(), "at the end")
+            _tell_released(machine, server.end(), "at the end")
             machine.close()
             machine.tell("stopped", f"stopped after {machine.ticks} ticks")
 
 
-def _identity(server: LocalServer, options: MachineOptions) -> dict[str, str]:
+def _identity(server: LiveServer, options: MachineOptions) -> dict[str, str]:
     return {
         "loop": "machine",
         "policy": options.policy,
@@ -195,9 +211,9 @@ def _identity(server: LocalServer, options: MachineOptions) -> dict[str, str]:
     }
 
 
-def _tell_released(machine: Machine, released: Released, when: str) -> None:
-    if released.restored:
-        machine.tell("released", f"gave back {len(released.restored)} settings {when}")
+def _tell_released(machine: Machine, settings: int, when: str) -> None:
+    if settings:
+        machine.tell("released", f"gave back {settings} settings {when}")
 
 
-__all__ = ["Machine", "MachineOptions", "running"]
+__all__ = ["EVERYONE", "Machine", "MachineOptions", "in_this_process", "running"]

@@ -42,8 +42,11 @@ def opened_server(
     chosen: Sequence[str],
     act: Sequence[str],
     violation_rate: float,
+    ledger_path: Path | None = None,
 ) -> LocalServer | LibvirtServer:
     """Return a server read by the driver of that name; to be closed.
+
+    ``ledger_path`` is where the local driver notes the owner's settings, in the folder by default.
 
     Where libvirt's VMs may be resized, their owners' settings are noted at one place for the whole machine:
     a hypervisor has one writer.
@@ -60,7 +63,7 @@ def opened_server(
             chosen=chosen,
             act=act,
             violation_rate=violation_rate,
-            ledger_path=folder / LEDGER_FILE,
+            ledger_path=folder / LEDGER_FILE if ledger_path is None else ledger_path,
         )
     return LibvirtServer(
         uri,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.app.resume import Resumed
+    from tidegate.app.sources import LiveFleet
     from tidegate.drivers.simulated.build import World
-    from tidegate.drivers.simulated.fleet import SimulatedFleet
     from tidegate.journal.sql.opening import Location
     from tidegate.journal.sql.writer import SqlJournal
     from tidegate.model.resources import Resource
@@ -61,11 +60,11 @@ class Totals:
         self._reserved = np.zeros(resources)
         self._capacity = np.zeros(resources)
 
-    def add(self, tick: Tick, fleet: SimulatedFleet) -> None:
+    def add(self, tick: Tick) -> None:
         """Count one tick: samples, those that ran short, and what was held of what was sold."""
-        present = ~np.isnan(fleet.demand)
+        present = ~np.isnan(tick.snapshot.used)
         self.samples += present.sum(axis=1)
-        self.short += (fleet.pressed & present).sum(axis=1)
+        self.short += (tick.snapshot.pressed & present).sum(axis=1)
         self._reserved += np.where(present, tick.snapshot.held, 0).sum(axis=1, dtype=np.float64)
         self._capacity += np.where(present, tick.snapshot.capacity, 0).sum(axis=1, dtype=np.float64)
         self.failed_actions += int((tick.outcome.phase >= Phase.REFUSED).sum())
@@ -106,8 +105,11 @@ class SideBySide:
         scorer: Scorer,
         journal: SqlJournal | None = None,
         day_ahead: DayAheadOptions | None = None,
+        fleet: LiveFleet | None = None,
     ) -> None:
         """Stand before the first step; with a journal, the policy's ticks go there.
+
+        ``fleet`` is one that was started from ``world`` elsewhere; without it, it is started here.
 
         Raises:
             InputError: nobody goes by the policy's name, or the day ahead's model can't be used.
@@ -115,7 +117,8 @@ class SideBySide:
         """
         self.world = world
         self.policy_name, self.shadow_name = policy_name, SHADOW_NAME
-        self.fleet, self._shadow_fleet = world.start(), world.start()
+        self.fleet: LiveFleet = world.start() if fleet is None else fleet
+        self._shadow_fleet = world.start()
         self._journal = journal
         self._beside = self._day_ahead(day_ahead or DayAheadOptions(model=OFF), seed)
         profile = Profile(step_seconds=world.trace.step_seconds)
@@ -168,10 +171,14 @@ class SideBySide:
             tell=self._tell,
         )
 
-    def _tell(self, sentence: str) -> None:
-        """Note a problem of the day ahead in the journal, if there is one."""
+    def tell(self, kind: str, sentence: str) -> None:
+        """Note something a person should know in the journal, if there is one."""
         if self._journal is not None:
-            self._journal.event(self.fleet.now_seconds(), KIND, sentence)
+            self._journal.event(self.fleet.now_seconds(), kind, sentence)
+
+    def _tell(self, sentence: str) -> None:
+        """Note a problem of the day ahead."""
+        self.tell(KIND, sentence)
 
     def go_on(self, where: Location) -> Resumed | None:
         """Go on from the journal; None at the first start.
@@ -199,8 +206,8 @@ class SideBySide:
 
         """
         tick = self._loop.tick() if self._service is None else self._service.tick()
-        self.totals.add(tick, self.fleet)
-        self.shadow_totals.add(self._shadow.tick(), self._shadow_fleet)
+        self.totals.add(tick)
+        self.shadow_totals.add(self._shadow.tick())
         self.movers.extendleft(reversed(biggest_movers(tick)))
         self.last = tick
         self.ticks += 1
@@ -209,19 +216,9 @@ class SideBySide:
 
 def identity_of(world: World, *, policy_name: str, seed: int) -> dict[str, str]:
     """Return what a journal of a simulated fleet is of: another fleet's can't be gone on from."""
-    roster = world.fleet.roster
-    digest = hashlib.blake2b(digest_size=8)
-    for values in (
-        world.trace.used,
-        world.trace.capacity,
-        roster.violation_rate,
-        roster.floor,
-        roster.priority,
-    ):
-        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
     return {
         "loop": "simulated",
-        "fleet": f"{world.trace.name} ({digest.hexdigest()})",
+        "fleet": world.identity(),
         "policy": policy_name,
         "seed": str(seed),
         "league": ",".join((policy_name, *SHADOWS)),

@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tidegate.drivers.local.server import LocalServer
+    from tidegate.app.sources import LiveServer, Steps
     from tidegate.drivers.simulated.build import World
-    from tidegate.drivers.simulated.fleet import SimulatedFleet
     from tidegate.model.autonomy import Autonomy
     from tidegate.ports import Clock, Forecaster, Guard, Journal, Learner, Planner, Scorer, Stopwatch
 
@@ -134,7 +133,7 @@ def in_company(planner: Planner, name: str, settings: Settings, stopwatch: Stopw
 
 def simulated(
     world: World,
-    fleet: SimulatedFleet,
+    fleet: Steps,
     *,
     policy_name: str,
     seed: int = 0,
@@ -185,7 +184,7 @@ def simulated(
 
 
 def local(
-    server: LocalServer,
+    server: LiveServer,
     *,
     policy_name: str,
     model: str = LIVE,

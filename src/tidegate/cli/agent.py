@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -14,46 +13,63 @@ from tidegate.agents.running import run
 from tidegate.app.servers import LOCAL, libvirt_uri
 from tidegate.app.state import state_folder
 from tidegate.app.threads import one_blas_thread
+from tidegate.cli import agent_options as options
 from tidegate.cli.durations import parse_duration_seconds
+from tidegate.drivers.local.server import VIOLATION_RATE
 from tidegate.model.application import checked_name
+from tidegate.model.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from tidegate.drivers.simulated.build import World
 
 
 def command(
-    device: Annotated[
-        str, typer.Option(help="Where the card's device listens: unix:/path or tcp:host:port.")
-    ],
-    name: Annotated[str, typer.Option(help="What this server is called; its host name by default.")] = "",
-    driver: Annotated[
-        str, typer.Option(help="What reads and resizes workloads: local (cgroups), libvirt, or libvirt=URI.")
-    ] = LOCAL,
-    state: Annotated[Path | None, typer.Option(help="Folder where the agent remembers.")] = None,
-    certs: Annotated[Path | None, typer.Option(help="Folder of the agent's certificate.")] = None,
-    step: Annotated[str, typer.Option(help="How often the server is looked at, like 1s.")] = "1s",
-    workload: Annotated[
-        list[str] | None, typer.Option(help="Which cgroups or VMs are workloads, by pattern. Repeatable.")
-    ] = None,
-    act: Annotated[
-        list[str] | None, typer.Option(help="Whose limits may be set, by pattern; needs root. Repeatable.")
-    ] = None,
-    probe: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Answer the card's probes of the link here, over UDP.")
-    ] = "",
-    card_pci: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS", help="The card's PCI address here, as 0000:3b:00.0: its link's speed."
-        ),
-    ] = "",
-    sla: Annotated[float, typer.Option(help="Share of samples that may run short.")] = 0.01,
-    ticks: Annotated[int | None, typer.Option(min=1, help="End after so many samples.")] = None,
+    device: options.Device,
+    name: options.Name = "",
+    driver: options.Driver = LOCAL,
+    state: options.State = None,
+    certs: options.Certs = None,
+    step: options.Step = "1s",
+    workload: options.Workload = None,
+    act: options.Act = None,
+    probe: options.Probe = "",
+    card_pci: options.CardPci = "",
+    sla: options.Sla = None,
+    ticks: options.Ticks = None,
+    listen: options.Listen = "",
+    ledger: options.Ledger = None,
+    baseline: options.Baseline = True,
+    until_eof: options.UntilEof = False,
+    simulated: options.Simulated = False,
+    scenario: options.Scenario = None,
+    trace: options.Trace = None,
+    seed: options.Seed = None,
 ) -> None:
     """Join this server to its card: samples go there, orders come back; Ctrl-C gives limits back and ends.
 
     Without the device, the last limits stand for a minute; then this server's own safe baseline decides.
     """
+    console = Console(stderr=True)
+
+    def told(said: str) -> None:
+        console.print(said, highlight=False)
+
+    if simulated:
+        if act or workload or probe or ticks or certs or state or ledger or name:
+            raise InputError("--simulated is of no server; leave out what says something of one")
+        world = _world(scenario, trace or (), sla=sla, seed=seed)
+        from tidegate.agents.agent.simulated import run_simulated
+
+        _end(lambda: run_simulated(world, device=device, listen=listen, told=told), until_eof=until_eof)
+    if scenario or trace or seed is not None:
+        raise InputError("--scenario, --trace and --seed are of a simulated fleet; add --simulated")
     libvirt_uri(driver)  # a name nobody goes by is told before anything starts
     server = checked_name("a server", name or socket.gethostname())
-    options = AgentOptions(
+    asked = AgentOptions(
         name=server,
         device=device,
         driver=driver,
@@ -61,15 +77,35 @@ def command(
         step_seconds=parse_duration_seconds(step),
         chosen=tuple(workload or ()),
         act=tuple(act or ()),
-        violation_rate=sla,
+        violation_rate=VIOLATION_RATE if sla is None else sla,
         certificates=certs,
         probe=probe,
+        listen=listen,
+        ledger=ledger,
+        decides_alone=baseline,
         card_pci=card_pci,
     )
-    console = Console(stderr=True)
-    console.print(f"agent of server '{server}', device at {device}; Ctrl-C ends", highlight=False)
+    told(f"agent of server '{server}', device at {device}; Ctrl-C ends")
+    _end(lambda: run_agent(asked, told=told, ticks=ticks), until_eof=until_eof)
+
+
+def _world(scenario: Path | None, traces: Sequence[Path], *, sla: float | None, seed: int | None) -> World:
+    """Return the simulated fleet that was asked for; only then is a simulator imported."""
+    from tidegate.cli.worlds import made_world
+    from tidegate.drivers.simulated.build import read_scenario
+
+    read = read_scenario(scenario)
+    used = read.seed if seed is None else seed
+    return made_world(read, traces, scenario=scenario, step_seconds=None, sla=sla, seed=used)
+
+
+def _end(main: Callable[[], Coroutine[Any, Any, int]], *, until_eof: bool) -> None:
+    """Run to the end.
+
+    Raises:
+        typer.Exit: with the program's code, always.
+
+    """
     with one_blas_thread():
-        code = run(
-            lambda: run_agent(options, told=lambda said: console.print(said, highlight=False), ticks=ticks)
-        )
+        code = run(main, until_eof=until_eof)
     raise typer.Exit(code)

@@ -23,7 +23,7 @@ from tidegate.model.errors import InputError, TidegateError
 
 SIZES = "1000,10000,100000,1000000"
 WORKLOADS_MAX = 10_000_000
-AREAS = ("device", "forecast", "live", "migration", "replay", "soak", "tick", "vm")
+AREAS = ("device", "forecast", "gpu", "live", "migration", "replay", "soak", "tick", "vm")
 
 
 def command(
@@ -126,6 +126,10 @@ def _measured(  # noqa: PLR0911 - a table of areas
             from tidegate.lab.bench.migration import bench_migration
 
             return bench_migration(seed=seed, progress=progress)
+        case "gpu":
+            from tidegate.lab.bench.gpu import bench_gpu
+
+            return bench_gpu(seed=seed, progress=progress)
         case "vm":
             from tidegate.lab.bench.vm import bench_vm
 

@@ -20,6 +20,8 @@ from tidegate.model.autonomy import level
 from tidegate.plan.cards import CardPlanner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tidegate.agents.fleet.records import FleetTick
 
 
@@ -47,6 +49,10 @@ def command(
         str, typer.Option(help="Autonomy of applications that no rule names: observe, recommend, auto.")
     ] = "auto",
     ticks: Annotated[int | None, typer.Option(min=1, help="End after so many looks.")] = None,
+    until_eof: Annotated[
+        bool,
+        typer.Option("--until-eof", help="End when standard input does: when who started it is gone."),
+    ] = False,
 ) -> None:
     """Own which card each application is on: take in, move to where it is served best, empty what is drained.
 
@@ -69,6 +75,16 @@ def command(
             f"fleet of {len(options.cards)} cards, serving on {address}; Ctrl-C ends", highlight=False
         )
 
+    with one_blas_thread():
+        code = run(
+            lambda: run_fleet(options, listening=listening, seen=_seen(console), ticks=ticks),
+            until_eof=until_eof,
+        )
+    raise typer.Exit(code)
+
+
+def _seen(console: Console) -> Callable[[FleetTick], None]:
+    """Return what tells people what is new after each look."""
     silent: dict[str, str] = {}
 
     def seen(tick: FleetTick) -> None:
@@ -81,6 +97,4 @@ def command(
         silent.clear()
         silent.update(tick.silent)
 
-    with one_blas_thread():
-        code = run(lambda: run_fleet(options, listening=listening, seen=seen, ticks=ticks))
-    raise typer.Exit(code)
+    return seen

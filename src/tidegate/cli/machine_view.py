@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tidegate.app.machine import Machine
-    from tidegate.drivers.local.behaviour import Behaviour
+    from tidegate.model.behaviour import Behaviour
     from tidegate.model.tick import Tick
 
 BECAUSE_WIDTH: Final = 80

@@ -59,17 +59,45 @@ class Turning(Protocol):
         ...
 
 
-def turn_all(loops: Sequence[Turning], stop: Stop) -> None:
+class Waiting(Protocol):
+    """What loops wait for beside their time, where what they watch is in another process."""
+
+    def is_ready(self, loop: Turning) -> bool:
+        """Return whether there is something to turn a loop over."""
+        ...
+
+    def nap(self, seconds: float) -> None:
+        """Wait so long at most; something may have come earlier."""
+        ...
+
+
+class NothingBeside:
+    """Loops wait for their time alone."""
+
+    def is_ready(self, loop: Turning) -> bool:
+        """Return True: what it watches is in this process."""
+        return True
+
+    def nap(self, seconds: float) -> None:
+        """Wait so long."""
+        time.sleep(seconds)
+
+
+def turn_all(loops: Sequence[Turning], stop: Stop, waiting: Waiting | None = None) -> None:
     """Turn each loop when it is due, until the first is done or somebody ends them.
 
     A late tick is not caught up: the next comes nine tenths of a step after it at the soonest.
     """
+    waiting = waiting or NothingBeside()
     now = time.monotonic()
     due = [now] * len(loops)
     while stop.name is None:
-        at = min(range(len(loops)), key=due.__getitem__)
-        if not _waited(due[at], stop):
-            return
+        ready = [number for number, loop in enumerate(loops) if waiting.is_ready(loop)]
+        now = time.monotonic()
+        at = min(ready, key=due.__getitem__, default=None)
+        if at is None or due[at] > now:
+            waiting.nap(NAP_SECONDS_MAX if at is None else min(due[at] - now, NAP_SECONDS_MAX))
+            continue
         began = time.monotonic()
         loops[at].turn()
         if loops[at].ticks_left == 0:
@@ -79,15 +107,4 @@ def turn_all(loops: Sequence[Turning], stop: Stop) -> None:
         )
 
 
-def _waited(due: float, stop: Stop) -> bool:
-    """Return True when the time has come, False within `NAP_SECONDS_MAX` of being stopped."""
-    now = time.monotonic()
-    while now < due:
-        time.sleep(min(due - now, NAP_SECONDS_MAX))
-        if stop.name is not None:
-            return False
-        now = time.monotonic()
-    return True
-
-
-__all__ = ["Stop", "Turning", "stopped_by_signals", "turn_all"]
+__all__ = ["NothingBeside", "Stop", "Turning", "Waiting", "stopped_by_signals", "turn_all"]

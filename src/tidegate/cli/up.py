@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tidegate.app.day_ahead import REFIT_SECONDS_MAX, DayAheadOptions
-from tidegate.app.machine import MachineOptions, running
+from tidegate.app.machine import MachineOptions, in_this_process, running
 from tidegate.app.registry import policy as known_policy
 from tidegate.app.side_by_side import SideBySide, identity_of
 from tidegate.app.state import MACHINE, SIMULATED, state_folder
@@ -28,15 +28,17 @@ from tidegate.cli.durations import parse_duration_seconds
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.live_view import Header
 from tidegate.cli.turning import stopped_by_signals, turn_all
+from tidegate.cli.up_beside import beside, simulated_arguments
 from tidegate.cli.up_figures import figures, machine_figures, picture
 from tidegate.cli.up_options import Alone
 from tidegate.cli.watched import Board, WatchedFleet, WatchedMachine
 from tidegate.cli.worlds import made_world
 from tidegate.drivers.simulated.build import read_scenario
 from tidegate.journal.sql.aside import moved_aside
+from tidegate.journal.sql.identity import is_of
 from tidegate.journal.sql.opening import location
 from tidegate.journal.sql.retention import Retention
-from tidegate.journal.sql.writer import is_of, opened
+from tidegate.journal.sql.writer import opened
 from tidegate.model.autonomy import level
 from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError
@@ -44,8 +46,11 @@ from tidegate.score.card_pressure import CardPressure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from tidegate.app.metrics import StageMetrics
+    from tidegate.cli.turning import Stop
+    from tidegate.cli.up_beside import Beside
     from tidegate.drivers.simulated.build import World
     from tidegate.journal.sql.opening import Location
 
@@ -74,6 +79,7 @@ def command(
     day_ahead: options.DayAhead = None,
     refit_seconds_max: options.RefitSecondsMax = REFIT_SECONDS_MAX,
     fresh: options.Fresh = False,
+    in_process: options.InProcess = False,
     json: options.Json = None,
     metrics: options.Metrics = None,
     svg: options.Svg = None,
@@ -104,6 +110,7 @@ def command(
         day_ahead=ahead,
         journal=journal,
         fresh=fresh,
+        in_process=in_process,
         ticks=ticks,
         ticks_per_second=speed,
     )
@@ -125,6 +132,7 @@ class _Asked:
     day_ahead: DayAheadOptions
     journal: str | None
     fresh: bool
+    in_process: bool
     ticks: int | None
     ticks_per_second: float
 
@@ -137,6 +145,8 @@ class _Ran:
     fleet: WatchedFleet | None
     machine: WatchedMachine | None
     why: str
+    processes: list[dict[str, object]]
+    """Each one's name and number; none where this is the only one."""
 
 
 def _run(asked: _Asked, metrics: int | None) -> _Ran:
@@ -147,24 +157,46 @@ def _run(asked: _Asked, metrics: int | None) -> _Ran:
         stack.enter_context(one_blas_thread())
         stop = stack.enter_context(stopped_by_signals())
         board = Board(Console(), None, None)
+        stack.callback(board.close)
+        others = None if asked.in_process else stack.enter_context(_started(asked, stop, board))
         if asked.fleet is not None:
-            run = _gone_on(asked.fleet, asked, stack)
+            run = _gone_on(asked.fleet, asked, stack, others)
             header = asked.fleet.header(asked.ticks_per_second)
             fleet = WatchedFleet(
                 board, run, header, ticks_per_second=asked.ticks_per_second, ticks=asked.ticks
             )
+            if others is not None:
+                others.watch_fleet(fleet, run)
         if asked.machine is not None:
             where = _location(asked.journal, MACHINE)
             if asked.fresh:
                 _move_aside(where)
-            mine = stack.enter_context(running(where, asked.machine))
+            watched = in_this_process if others is None else others.machine
+            mine = stack.enter_context(running(where, asked.machine, watched))
             _warn(() if fleet is not None else mine.notes)
             # Beside the fleet it goes on until that is done.
             machine = WatchedMachine(board, mine, ticks=asked.ticks if fleet is None else None)
+            if others is not None:
+                others.watch_machine(machine, mine)
+        if others is not None:
+            others.complete()
         _light(board, metrics, stack)
-        turn_all([loop for loop in (fleet, machine) if loop is not None], stop)
+        turn_all([loop for loop in (fleet, machine) if loop is not None], stop, others)
+        processes = [] if others is None else others.told()
     why = f"Stopped by {stop.name}" if stop.name else "Done"
-    return _Ran(console=board.console, fleet=fleet, machine=machine, why=why)
+    return _Ran(console=board.console, fleet=fleet, machine=machine, why=why, processes=processes)
+
+
+def _started(asked: _Asked, stop: Stop, board: Board) -> AbstractContextManager[Beside]:
+    """Return what runs beside this process."""
+    fleet = asked.fleet
+    return beside(
+        stop,
+        board,
+        machine=asked.machine,
+        world=None if fleet is None else fleet.world,
+        simulated=() if fleet is None else fleet.arguments,
+    )
 
 
 def _summed_up(ran: _Ran, asked: _Asked, sla: float | None) -> dict[str, object]:
@@ -176,6 +208,8 @@ def _summed_up(ran: _Ran, asked: _Asked, sla: float | None) -> dict[str, object]
     if ran.machine is not None:
         ran.console.print(ran.machine.summary())
         content["machine"] = machine_figures(ran.machine.machine)
+    if ran.processes:
+        content["processes"] = ran.processes
     return content
 
 
@@ -212,6 +246,8 @@ class _Wanted:
     scenario: str
     policy: str
     seed: int
+    arguments: Sequence[str]
+    """What tells an agent to simulate the same fleet."""
 
     def header(self, speed: float) -> Header:
         return Header(
@@ -229,10 +265,11 @@ def _wanted(
     used_seed = read.seed if seed is None else seed
     world = made_world(read, traces, scenario=scenario, step_seconds=None, sla=sla, seed=used_seed)
     name = "default scenario" if scenario is None else scenario.stem
-    return _Wanted(world=world, scenario=name, policy=policy, seed=used_seed)
+    arguments = simulated_arguments(scenario, traces, sla=sla, seed=used_seed)
+    return _Wanted(world=world, scenario=name, policy=policy, seed=used_seed, arguments=arguments)
 
 
-def _gone_on(wanted: _Wanted, asked: _Asked, stack: ExitStack) -> SideBySide:
+def _gone_on(wanted: _Wanted, asked: _Asked, stack: ExitStack, others: Beside | None) -> SideBySide:
     """Return the run, gone on from its journal; one of another fleet is moved aside unless it was named."""
     where = _location(asked.journal, SIMULATED)
     identity = identity_of(wanted.world, policy_name=wanted.policy, seed=wanted.seed)
@@ -246,12 +283,15 @@ def _gone_on(wanted: _Wanted, asked: _Asked, stack: ExitStack) -> SideBySide:
         scorer=CardPressure(),
         journal=journal,
         day_ahead=asked.day_ahead,
+        fleet=None if others is None else others.fleet,
     )
     stack.callback(run.close)
     _warn(run.notes)
     run.go_on(where)
     if run.fleet.ticks_left == 0:
         raise InputError(f"the journal {where.name} has reached the trace's end; begin anew with --fresh")
+    if others is not None:
+        others.begin()
     return run
 
 

@@ -56,6 +56,12 @@ RefitSecondsMax = Annotated[
     float, typer.Option(help="Most seconds of one core an hour of a loop's time may take of it.", min=0)
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew; the journal is moved aside.")]
+InProcess = Annotated[
+    bool,
+    typer.Option(
+        "--in-process", help="Play every part in this one process, without agents and a fleet manager."
+    ),
+]
 Json = Annotated[Path | None, typer.Option(help="Write the figures here at the end, for machines.")]
 Metrics = Annotated[
     int | None, typer.Option(help="Serve Prometheus metrics on this port of 127.0.0.1.", min=0, max=65535)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from tidegate.cli.live_view import Header, line, screen, summary
 from tidegate.cli.machine_view import machine_line, machine_screen, machine_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console, RenderableType
     from rich.live import Live
@@ -24,7 +26,15 @@ if TYPE_CHECKING:
     from tidegate.app.side_by_side import SideBySide
     from tidegate.model.tick import Tick
 
+NOTICE_SECONDS: Final = 30.0
+"""How long a notice stands below the live view."""
+NOTICES_MAX: Final = 64
+"""Notices told again when the live view is gone: the last so many."""
 FRAMES_PER_SECOND_MAX: Final = 10
+STANDING_SECONDS: Final = 1.0
+"""A live view that no tick has drawn for so long is drawn anew: what is told beside ticks stands in it."""
+CONDITIONS_MAX: Final = 3
+"""Lines of what is down: there are three processes."""
 LINE_EVERY_TICKS: Final = 12
 """How often a plain line is written where there is no terminal: an hour of 5-minute steps."""
 MACHINE_LINE_EVERY_TICKS: Final = 10
@@ -47,7 +57,27 @@ class Board:
     metrics: StageMetrics | None
     parts: list[Callable[[Size], RenderableType]] = field(default_factory=list)
     """What draws each loop in a space of so many columns and rows."""
+    conditions: Callable[[], Sequence[str]] = tuple
+    """Says what does not work just now, a sentence each."""
     _shown_seconds: float = 0.0
+    _notice: str = ""
+    _noticed_seconds: float = 0.0
+    _later: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
+
+    def notice(self, sentence: str) -> None:
+        """Tell what became of a process beside this one: below the live view, and on stderr after it."""
+        if self.live is None:
+            sys.stderr.write(f"{sentence}\n")
+            return
+        self._notice, self._noticed_seconds = sentence, time.monotonic()
+        self._later.append(sentence)
+        self._draw(self.live)
+
+    def close(self) -> None:
+        """Write what was told below a live view, which is gone."""
+        for sentence in self._later:
+            sys.stderr.write(f"{sentence}\n")
+        self._later.clear()
 
     def show(self, tick: Tick, text: Callable[[], str], *, every: int, last: bool) -> None:
         """Show that a loop made a tick, unless the one before was shown too short a time ago."""
@@ -57,13 +87,29 @@ class Board:
             if last or tick.number % every == 0:
                 self.console.print(text(), soft_wrap=True, highlight=False, markup=False)
             return
-        now = time.monotonic()
-        if last or now - self._shown_seconds >= 1 / FRAMES_PER_SECOND_MAX:
-            self._shown_seconds = now
-            self.live.update(self._drawn(), refresh=True)
+        if last or time.monotonic() - self._shown_seconds >= 1 / FRAMES_PER_SECOND_MAX:
+            self._draw(self.live)
+
+    def stand(self) -> None:
+        """Draw the live view where no tick has for some time."""
+        if self.live is not None and time.monotonic() - self._shown_seconds >= STANDING_SECONDS:
+            self._draw(self.live)
+
+    def _draw(self, live: Live) -> None:
+        self._shown_seconds = time.monotonic()
+        live.update(self._drawn(), refresh=True)
 
     def _drawn(self) -> RenderableType:
         columns, rows = self.console.size
+        said = [(sentence, "red") for sentence in self.conditions()[:CONDITIONS_MAX]]
+        if self._notice and time.monotonic() - self._noticed_seconds < NOTICE_SECONDS:
+            said.append((self._notice, "yellow"))
+        if not said:
+            return self._loops(columns, rows)
+        lines = [Text(sentence, style=style, no_wrap=True, overflow="ellipsis") for sentence, style in said]
+        return Group(self._loops(columns, rows - len(lines)), *lines)
+
+    def _loops(self, columns: int, rows: int) -> RenderableType:
         if len(self.parts) == 1:
             return self.parts[0]((columns, rows))
         upper, lower = self.parts

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -47,4 +49,19 @@ def nothing_confirmed() -> Outcome:
         share=np.empty(0, dtype=np.uint8),
         phase=np.empty(0, dtype=np.uint8),
         amount_read_back=np.empty(0, dtype=np.float32),
+    )
+
+
+def all_confirmed(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return several outcomes as one, in their order."""
+    if not outcomes:
+        return nothing_confirmed()
+    if len(outcomes) == 1:
+        return outcomes[0]
+    return Outcome(
+        workload_id=np.concatenate([one.workload_id for one in outcomes]),
+        resource_row=np.concatenate([one.resource_row for one in outcomes]),
+        share=np.concatenate([one.share for one in outcomes]),
+        phase=np.concatenate([one.phase for one in outcomes]),
+        amount_read_back=np.concatenate([one.amount_read_back for one in outcomes]),
     )

@@ -14,7 +14,14 @@ from tidegate.wire.addresses import UnixAddress, address_of
 from tidegate.wire.certificates import channel_credentials
 from tidegate.wire.errors import answered
 from tidegate.wire.identities import Identity, host_name_of
-from tidegate.wire.limits import CALL_SECONDS, CLIENT, STREAM_SECONDS, TRANSFER_SECONDS
+from tidegate.wire.limits import (
+    CALL_SECONDS,
+    CLIENT,
+    MESSAGE_BYTES_MAX,
+    STREAM_SECONDS,
+    TRANSFER_SECONDS,
+    with_messages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -88,7 +95,12 @@ class Line(grpc.aio.Channel):
 
 @asynccontextmanager
 async def dialled(
-    address: str, *, expects: Role | Identity, clock: Clock, certificates: Path | None = None
+    address: str,
+    *,
+    expects: Role | Identity,
+    clock: Clock,
+    certificates: Path | None = None,
+    message_bytes_max: int = MESSAGE_BYTES_MAX,
 ) -> AsyncIterator[Line]:
     """Have a line to an address inside the context; it connects with the first call, and again by itself.
 
@@ -100,8 +112,9 @@ async def dialled(
 
     """
     where = address_of(address)
+    client = with_messages(CLIENT, message_bytes_max)
     if isinstance(where, UnixAddress) or (certificates is None and where.stays_here):
-        channel = grpc.aio.insecure_channel(where.target, options=CLIENT)
+        channel = grpc.aio.insecure_channel(where.target, options=client)
     elif certificates is None:
         raise InputError(
             f"{where} is on another machine and not asked without certificates; give a folder of them "
@@ -109,7 +122,7 @@ async def dialled(
         )
     else:
         name = expects.host_name if isinstance(expects, Identity) else host_name_of(expects)
-        options = (*CLIENT, ("grpc.ssl_target_name_override", name))
+        options = (*client, ("grpc.ssl_target_name_override", name))
         channel = grpc.aio.secure_channel(
             where.target, channel_credentials(certificates, clock), options=options
         )

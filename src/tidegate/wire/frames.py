@@ -16,6 +16,7 @@ from tidegate.model.refusals import Because, InvalidField, Refusal
 from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, NO_CARD, SHARES, Places, Roster
 from tidegate.model.snapshot import Snapshot
+from tidegate.wire.behaviours import behaviour_message, behaviour_record
 from tidegate.wire.card.v1 import telemetry_pb2
 from tidegate.wire.clocks import NANOSECONDS, duration, nanoseconds, whole_seconds
 from tidegate.wire.columns import checked_amounts, checked_flags, checked_within, packed, unpacked
@@ -23,6 +24,8 @@ from tidegate.wire.fields import checked_count, checked_text, in_field
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tidegate.model.behaviour import Behaviour
 
 WORKLOADS_MAX: Final = 10_000
 """Of one server: five resources in three frames are 0.6 MB, well below the 4 MiB a message may have."""
@@ -52,6 +55,8 @@ class Greeting:
     """Highest epoch of orders it has carried out."""
     probe_address: str = ""
     """Where it answers probes of its link, `host:port`; empty where it doesn't."""
+    settings_given_back: int = 0
+    """What an earlier agent had left changed, and was put back at this one's start."""
     pci_bytes_per_second: float = 0.0
     """What the PCI link to the card carries; 0 where it is none, or nobody knows."""
 
@@ -84,6 +89,8 @@ class Sample:
     grant: NDArray[np.float32]
     """What each holds at the server."""
     pressed: NDArray[np.bool_]
+    behaviour: Behaviour | None = None
+    """What no frame holds; None where nobody measures it."""
 
 
 def greeting_message(greeting: Greeting) -> telemetry_pb2.Hello:
@@ -96,6 +103,7 @@ def greeting_message(greeting: Greeting) -> telemetry_pb2.Hello:
         allocatable=greeting.allocatable.tolist(),
         epoch=greeting.epoch,
         probe_address=greeting.probe_address,
+        settings_given_back=greeting.settings_given_back,
         pci_bytes_per_second=round(greeting.pci_bytes_per_second),
     )
 
@@ -136,6 +144,7 @@ def greeting_record(message: telemetry_pb2.Hello) -> Greeting:
             allocatable=allocatable,
             epoch=checked_number("epoch", message.epoch),
             probe_address=checked_text("probe_address", message.probe_address, PROBE_ADDRESS_BYTES_MAX),
+            settings_given_back=checked_number("settings_given_back", message.settings_given_back),
             pci_bytes_per_second=checked_number("pci_bytes_per_second", message.pci_bytes_per_second),
         )
 
@@ -188,7 +197,9 @@ def roster_record(message: telemetry_pb2.RosterColumns, resources: int) -> Serve
         )
 
 
-def batch_message(snapshot: Snapshot, *, number: int, roster_version: int) -> telemetry_pb2.Batch:
+def batch_message(
+    snapshot: Snapshot, *, number: int, roster_version: int, behaviour: Behaviour | None = None
+) -> telemetry_pb2.Batch:
     """Return a server's own snapshot as it is sent; what it holds on cards is the card's to know."""
     return telemetry_pb2.Batch(
         number=number,
@@ -198,6 +209,7 @@ def batch_message(snapshot: Snapshot, *, number: int, roster_version: int) -> te
         capacity=packed(snapshot.capacity, np.float32),
         grant=packed(snapshot.grant[HOST], np.float32),
         pressed=packed(snapshot.pressed, np.uint8),
+        behaviour=None if behaviour is None else behaviour_message(behaviour),
     )
 
 
@@ -223,7 +235,7 @@ def sample_record(message: telemetry_pb2.Batch, who: ServerRoster) -> Sample:
         checked_amounts("used", used, missing=True)
         checked_amounts("capacity", capacity, missing=True, unlimited=True)
         checked_amounts("grant", grant, missing=True, unlimited=True)
-        whole_seconds(message.time_nanoseconds, "time_nanoseconds")
+        time_seconds = whole_seconds(message.time_nanoseconds, "time_nanoseconds")
         return Sample(
             number=checked_number("number", message.number),
             roster_version=who.version,
@@ -232,6 +244,9 @@ def sample_record(message: telemetry_pb2.Batch, who: ServerRoster) -> Sample:
             capacity=capacity,
             grant=grant,
             pressed=checked_flags("pressed", unpacked("pressed", message.pressed, np.uint8, who.shape)),
+            behaviour=behaviour_record(message.behaviour, who.roster, time_seconds=time_seconds)
+            if message.HasField("behaviour")
+            else None,
         )
 
 

@@ -30,6 +30,7 @@ GRACE_SECONDS: Final = 5.0
 """How long calls may go on once a server is to end."""
 
 Options = tuple[tuple[str, int], ...]
+_OF_MESSAGES: Final = frozenset({"grpc.max_receive_message_length", "grpc.max_send_message_length"})
 
 BOTH_ENDS: Final[Options] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -55,3 +56,8 @@ CLIENT: Final[Options] = (
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MILLISECONDS),
     ("grpc.enable_http_proxy", 0),  # servers and cards are near, and no proxy's business
 )
+
+
+def with_messages(options: Options, bytes_max: int) -> Options:
+    """Return options of a server or a client whose messages may have so many bytes."""
+    return tuple((name, bytes_max if name in _OF_MESSAGES else value) for name, value in options)

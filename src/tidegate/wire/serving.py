@@ -18,7 +18,7 @@ from tidegate.model.errors import InputError
 from tidegate.wire.addresses import TcpAddress, UnixAddress, address_of
 from tidegate.wire.certificates import Renewed
 from tidegate.wire.guarding import Guard
-from tidegate.wire.limits import CALLS_MAX, GRACE_SECONDS, SERVER
+from tidegate.wire.limits import CALLS_MAX, GRACE_SECONDS, MESSAGE_BYTES_MAX, SERVER, with_messages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -62,6 +62,7 @@ async def serving(
     clock: Clock,
     certificates: Path | None = None,
     grace_seconds: float = GRACE_SECONDS,
+    message_bytes_max: int = MESSAGE_BYTES_MAX,
 ) -> AsyncIterator[Listening]:
     """Serve inside the context; at its end, calls have ``grace_seconds`` before they are cut off.
 
@@ -76,7 +77,8 @@ async def serving(
     where = address_of(address)
     renewed = _renewed(where, certificates, clock)
     guard = Guard(_everybody if renewed is None else renewed.check)
-    server = grpc.aio.server(interceptors=[guard], options=SERVER, maximum_concurrent_rpcs=CALLS_MAX)
+    options = with_messages(SERVER, message_bytes_max)
+    server = grpc.aio.server(interceptors=[guard], options=options, maximum_concurrent_rpcs=CALLS_MAX)
     well = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(well, server)
     for service in services:

@@ -148,7 +148,7 @@ class Card:
             policy_name="reactive",
         )
 
-    def agent(self, name, server):
+    def agent(self, name, server, **other):
         return Agent(
             name=name,
             server=server,
@@ -157,6 +157,7 @@ class Card:
             step_seconds=1,
             incarnation=f"{name}-1",
             now_nanoseconds=self.time.nanoseconds,
+            **other,
         )
 
     def add(self, name, workloads, **other):

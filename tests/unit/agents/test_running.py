@@ -49,6 +49,23 @@ def test_what_fails_is_not_swallowed():
         run(main)
 
 
+def test_the_end_of_standard_input_ends_it_where_that_was_asked_for():
+    program = PROGRAM.replace("run(main)", "run(main, until_eof=True)")
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout.readline() == "up\n"
+            child.stdin.write("nothing that ends it\n")
+            child.stdin.flush()
+            assert child.poll() is None
+            child.stdin.close()
+            assert child.stdout.read() == "clean\n"
+            assert child.wait(10) == 0
+        finally:
+            child.kill()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_after_it_cleaned_up(number, code):
     with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as child:
@@ -59,3 +76,11 @@ def test_a_signal_ends_it_after_it_cleaned_up(number, code):
             assert child.wait(10) == code
         finally:
             child.kill()
+
+
+def test_an_input_that_can_t_be_waited_for_is_refused_in_a_sentence(tmp_path):
+    program = PROGRAM.replace("run(main)", "run(main, until_eof=True)")
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert "InputError: --until-eof is for" in done.stderr

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tidegate.agents.agent.connection import Connection
 from tidegate.agents.servers.service import TelemetryService, served
 from tidegate.model.refusals import Because, Refusal
+from tidegate.model.roster import HOST
 from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tidegate.wire.dialing import dialled
 from tidegate.wire.frames import greeting_message
@@ -97,6 +100,37 @@ def test_samples_arrive_and_orders_come_back(cell):
     assert (server.grant < 2).all()
 
 
+def test_an_agent_says_that_a_sample_follows_and_hears_that_the_device_is_there(cell):
+    """What the device does ahead of the sample is done before that arrives."""
+    happened = []
+    cell.service._follows = lambda server: happened.append(("follows", server))
+    cell.service._arrived = lambda: happened.append(("arrived", "one"))
+    heard = []
+    cell.card.wires["one"].agent.heard = lambda: heard.append(len(happened))
+
+    async def scenario():
+        async with cell.serving():
+            talking = cell.connection("one").run(step_seconds=0.1)
+            await shown(cell, talking, until(lambda: len(happened) >= 8, cell))
+
+    asyncio.run(scenario())
+    kinds = [kind for kind, _ in happened]
+    assert kinds[kinds.index("follows") :][:6] == ["follows", "arrived"] * 3, happened
+    assert len(heard) >= 3
+
+
+def test_a_device_need_not_wait_for_the_end_of_a_long_step(cell):
+    servers = cell.card.servers
+
+    async def scenario():
+        async with cell.serving():
+            talking = cell.connection("one").run(step_seconds=3600)
+            await shown(cell, talking, until(servers.is_complete, cell))
+
+    asyncio.run(scenario())
+    assert servers.read().used.shape[1] == 2
+
+
 def test_an_agent_goes_on_without_a_device_and_finds_it_when_it_comes(cell):
     told = []
 
@@ -113,6 +147,46 @@ def test_an_agent_goes_on_without_a_device_and_finds_it_when_it_comes(cell):
 
     asyncio.run(scenario())
     assert told[0].startswith("not connected:")
+
+
+def test_a_device_that_is_started_again_finds_the_last_grants_as_it_left_them(cell, monkeypatch):
+    monkeypatch.setattr("tidegate.agents.agent.connection.DIAL_AGAIN_SECONDS", 0.01)
+    card, agent = cell.card, cell.card.wires["one"].agent
+    server = agent._server
+
+    async def turned(times):
+        for _ in range(times):
+            card.time.seconds += 1
+            number = agent.number
+            await until(lambda at=number: agent.number > at, cell)
+            card.loop.tick()
+        await until(lambda: not card.servers._sent, cell)
+
+    async def scenario():
+        async def acts():
+            async with cell.serving():
+                await until(card.servers.is_complete, cell)
+                await turned(80)
+            granted, orders = server.grant.copy(), len(server.submitted)
+            assert (granted < server.capacity).all()
+            card.time.seconds += 20  # the agent holds, and is not alone yet
+            number = agent.number
+            await until(lambda: agent.number > number + 5, cell)
+            np.testing.assert_array_equal(server.grant, granted)
+            card.begin(epoch=2)
+            new = Cell(card, Path(cell.address.removeprefix("unix:")).parent)
+            async with new.serving():
+                await until(card.servers.is_complete, cell)
+                np.testing.assert_array_equal(card.servers.read().grant[HOST], granted)
+                assert len(server.submitted) == orders
+                server.demand = server.demand * 3
+                await turned(5)
+            assert (server.grant > granted).all()
+            assert len(server.submitted) > orders
+
+        await shown(cell, cell.connection("one").run(step_seconds=0.01), acts())
+
+    asyncio.run(scenario())
 
 
 def test_a_second_agent_of_the_same_server_ends_the_first(cell):

@@ -26,4 +26,6 @@ def test_a_soak_of_traces_says_what_happened_and_that_it_held(tmp_path, capsys):
 
 def test_an_area_nobody_knows_names_the_soak_among_the_known(capsys):
     assert run(["bench", "bath"]) == 2
-    assert "choose from device, forecast, live, migration, replay, soak, tick" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "choose from device, " in said
+    assert " soak, " in said

@@ -131,3 +131,26 @@ def test_a_signal_within_a_turn_lets_it_end():
     with stopped_by_signals() as stop:
         turn_all([loop], stop)
     assert loop.whole == 1
+
+
+class Waits(turning.NothingBeside):
+    """What a loop watches comes at given times."""
+
+    def __init__(self, clock, loop, comes):
+        self._clock, self._loop, self._comes = clock, loop, comes
+
+    def is_ready(self, loop):
+        done = len(self._loop.began)
+        return loop is not self._loop or (
+            done < len(self._comes) and self._clock.now >= 100 + self._comes[done] - 1e-9
+        )
+
+    def nap(self, seconds):
+        self._clock.sleep(seconds)
+
+
+def test_a_loop_waits_for_what_it_watches_and_holds_nobody_up(clock):
+    late, other = Turned(clock, 1.0, 3), Turned(clock, 1.0, 9)
+    turn_all([late, other], Stop(), Waits(clock, late, [0.0, 4.5, 5.0]))
+    assert late.began == pytest.approx([0, 4.5, 5.4], abs=0.11)
+    assert other.began == pytest.approx([0, 1, 2, 3, 4, 5], abs=0.11)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.drivers.local.server import LocalServer
 from tidegate.model.outcome import Outcome, Phase
 from tidegate.model.plan import Resize
 from tidegate.model.refusals import Because, InvalidField, Refusal
@@ -253,3 +254,35 @@ def test_no_bytes_come_in_but_as_a_record_or_a_refusal(kind, data):
         sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
     with suppress(DecodeError, Refusal):
         read(type(good).FromString(bytes(sent)))
+
+
+def test_behaviour_arrives_as_it_was_measured():
+    with LocalServer(step_seconds=1) as server:
+        server.read()
+        snapshot = server.read()
+        measured = server.behaviour
+        settable = server.settable
+    who = frames.ServerRoster(version=1, roster=snapshot.roster, settable=settable)
+    sent = frames.batch_message(snapshot, number=1, roster_version=1, behaviour=measured)
+    got = frames.sample_record(pb.Batch.FromString(sent.SerializeToString()), who).behaviour
+    assert got.roster is who.roster
+    for field in fields(measured):
+        if field.name in {"roster", "machine"}:
+            continue
+        expected, found = getattr(measured, field.name), getattr(got, field.name)
+        np.testing.assert_array_equal(found, expected, err_msg=field.name)
+    for field in fields(measured.machine):
+        expected, found = getattr(measured.machine, field.name), getattr(got.machine, field.name)
+        np.testing.assert_array_equal(found, expected, err_msg=field.name)
+
+
+def test_a_batch_without_behaviour_says_nothing_of_it_and_one_of_another_size_is_refused():
+    with LocalServer(step_seconds=1) as server:
+        snapshot = server.read()
+        settable = server.settable
+    who = frames.ServerRoster(version=1, roster=snapshot.roster, settable=settable)
+    sent = frames.batch_message(snapshot, number=1, roster_version=1)
+    assert frames.sample_record(sent, who).behaviour is None
+    sent.behaviour.throttled_seconds = b"12345678" * (len(snapshot.roster) + 1)
+    with pytest.raises(InvalidField, match=r"batch\.behaviour\.throttled_seconds"):
+        frames.sample_record(sent, who)

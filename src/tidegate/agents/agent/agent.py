@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.loop import Loop
+    from tidegate.model.behaviour import Behaviour
     from tidegate.model.plan import Actions
     from tidegate.model.resources import Resource
     from tidegate.model.snapshot import Snapshot
@@ -128,11 +129,16 @@ class Agent:
         probe_address: str = "",
         pci_bytes_per_second: float = 0.0,
         forwards_seconds: Callable[[], float] | None = None,
+        behaviour: Callable[[], Behaviour | None] = lambda: None,
+        settings_given_back: int = 0,
+        decides_alone: bool = True,
     ) -> None:
         """Go on from what ``folder`` remembers; ``loop_over`` makes the loop of the safe baseline.
 
         ``forwards_seconds`` is a clock that only runs forwards, by which orders expire; without one it is
-        that of the day.
+        that of the day. ``behaviour`` is that of the last sample. Where it does not decide alone, the last
+        grants stand for as long as the device is silent. ``settings_given_back`` is told: what an earlier
+        agent had left changed.
 
         Raises:
             TidegateError: what the folder remembers can't be read.
@@ -141,6 +147,8 @@ class Agent:
         self._name, self._server, self._folder = name, server, folder
         self._step_seconds, self._incarnation, self._now = step_seconds, incarnation, now_nanoseconds
         self._probe_address, self._pci_bytes_per_second = probe_address, pci_bytes_per_second
+        self._behaviour, self._settings_given_back = behaviour, settings_given_back
+        self._decides_alone = decides_alone
         self._baseline_acts = WhenAlone(server)
         self._baseline = loop_over(self._baseline_acts)
         self._memory = _remembered(folder)
@@ -187,6 +195,7 @@ class Agent:
             allocatable=self._snapshot.places.allocatable[:, 0],
             epoch=self._memory.epoch,
             probe_address=self._probe_address,
+            settings_given_back=self._settings_given_back,
             pci_bytes_per_second=self._pci_bytes_per_second,
         )
 
@@ -198,7 +207,7 @@ class Agent:
 
     def think(self) -> None:
         """Show the last sample to the safe baseline; where the agent is alone, do what that wants."""
-        self._baseline_acts.acts = self.standing is Standing.ALONE
+        self._baseline_acts.acts = self._decides_alone and self.standing is Standing.ALONE
         self._baseline.tick()
 
     def sample(self) -> Snapshot:
@@ -227,6 +236,11 @@ class Agent:
         if self._who is None:
             raise RuntimeError("the roster was asked for before the first step")
         return self._who
+
+    @property
+    def behaviour(self) -> Behaviour | None:
+        """How its workloads behaved, as of the last sample; None where nobody measures it."""
+        return self._behaviour()
 
     @property
     def number(self) -> int:

@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS: Final = 1.0
 DIAL_AGAIN_SECONDS_MAX: Final = 30.0
+FOLLOWS_SECONDS: Final = 0.008
+"""How long before a sample the device is told that it follows."""
 BASELINE_AFTER_SECONDS: Final = 0.05
 """How long after a sample the baseline sees it: orders that it leads to have come by then."""
 WAITING_MAX: Final = 16
 """Messages that wait to be sent; beyond, the oldest sample goes."""
+GOODBYE_SECONDS: Final = 1.0
+"""How long an agent that ends waits until its goodbye was heard."""
 READS_FAILED_MAX: Final = 60
 """Steps in a row without a sample, after which it ends and whoever started it starts it again; as long as a
 device waits at a second's step before it counts the server as lost."""
@@ -55,12 +59,19 @@ class Connection:
         clock: Clock,
         certificates: Path | None = None,
         told: Callable[[str], None] = lambda _sentence: None,
+        given_back: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Join nobody yet; ``told`` hears sentences for people."""
+        """Join nobody yet; ``told`` hears sentences for people.
+
+        ``given_back`` is called at the end: it puts the owner's settings back, and returns how many.
+        """
         self._agent, self._address = agent, address
         self._clock, self._certificates, self._told = clock, certificates, told
+        self._given_back, self._leaves = given_back, asyncio.Event()
         self._waiting: asyncio.Queue[_Request] | None = None
         self._sent: ServerRoster | None = None
+        self._last: Snapshot | None = None
+        """The last sample; None where the last look at the server failed."""
         self._reads_failed = 0
         """In a row."""
 
@@ -73,7 +84,7 @@ class Connection:
             TidegateError: the server can't be read at first, or `READS_FAILED_MAX` times in a row.
 
         """
-        self._agent.step()
+        self._last = self._agent.step()
         keeping = asyncio.create_task(self._keep())
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -83,21 +94,45 @@ class Connection:
                 turned += 1
                 due += step_seconds
                 due = max(due, loop.time())  # where the machine slept, no step is made up for
+                await asyncio.sleep(due - FOLLOWS_SECONDS - loop.time())
+                self._announce()
                 await asyncio.sleep(due - loop.time())
                 if self._sample():
                     # The device decides by the sample; the baseline is there in case it doesn't.
                     await asyncio.sleep(min(BASELINE_AFTER_SECONDS, step_seconds / 4))
                     self._agent.think()
         finally:
-            keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeping
+            try:
+                await self._leave(keeping)
+            finally:
+                keeping.cancel()
+                with suppress(asyncio.CancelledError):
+                    await keeping
+
+    async def _leave(self, keeping: asyncio.Task[None]) -> None:
+        """Give everything back, and say so to the device if it is there."""
+        self._leaves.set()
+        settings = self._given_back()
+        waiting = self._waiting
+        if waiting is not None and not waiting.full():
+            waiting.put_nowait(_Request(goodbye=telemetry_pb2.Goodbye(settings_given_back=settings)))
+            await asyncio.wait({keeping}, timeout=GOODBYE_SECONDS)
+
+    def _announce(self) -> None:
+        """Say that a sample follows, where nothing else waits to be sent."""
+        if self._waiting is not None and self._waiting.empty():
+            self._waiting.put_nowait(_Request(heartbeat=self._alive(sample_follows=True)))
+
+    def _alive(self, *, sample_follows: bool = False) -> telemetry_pb2.Heartbeat:
+        now = self._clock.now_seconds() * 10**9
+        return telemetry_pb2.Heartbeat(time_nanoseconds=now, sample_follows=sample_follows)
 
     def _sample(self) -> bool:
         """Take a sample and queue it; False where that fails, which is told, and made up for by the next."""
         try:
             snapshot = self._agent.sample()
         except TidegateError as error:
+            self._last = None
             self._reads_failed += 1
             if self._reads_failed >= READS_FAILED_MAX:
                 raise
@@ -107,6 +142,7 @@ class Connection:
         if self._reads_failed:
             self._told(f"this server is read again, after {self._reads_failed} steps without")
         self._reads_failed = 0
+        self._last = snapshot
         self._say(snapshot)
         return True
 
@@ -124,7 +160,12 @@ class Connection:
         if who is not self._sent:
             self._sent = who
             waiting.put_nowait(_Request(roster=roster_message(who)))
-        batch = batch_message(snapshot, number=self._agent.number, roster_version=who.version)
+        batch = batch_message(
+            snapshot,
+            number=self._agent.number,
+            roster_version=who.version,
+            behaviour=self._agent.behaviour,
+        )
         waiting.put_nowait(_Request(batch=batch))
 
     def _answer(self, outcomes: _Request) -> None:
@@ -137,7 +178,7 @@ class Connection:
         """Dial, talk until the line breaks, and dial again, less and less often while nobody answers."""
         pause = DIAL_AGAIN_SECONDS
         said = ""
-        while True:
+        while not self._leaves.is_set():
             began = self._clock.now_seconds()
             why = ""
             try:
@@ -155,6 +196,8 @@ class Connection:
                 _log.error("talking with the device failed unexpectedly", exc_info=error)
             finally:
                 self._waiting = self._sent = None
+            if self._leaves.is_set():
+                return
             if why and why != said:
                 said = why
                 self._told(f"not connected: {said}")
@@ -172,6 +215,8 @@ class Connection:
                     match response.WhichOneof("message"):
                         case "welcome":
                             self._told(f"connected to card '{response.welcome.card}'")
+                            if self._last is not None:
+                                self._say(self._last)  # who is new here need not wait for a step to end
                         case "orders":
                             resources = len(self._agent.greeting().resources)
                             done = self._agent.carry_out(orders_record(response.orders, resources))
@@ -189,6 +234,7 @@ class Connection:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):  # `wait_for` makes a task of each
                     message = await waiting.get()
             except TimeoutError:
-                now = self._clock.now_seconds() * 10**9
-                message = _Request(heartbeat=telemetry_pb2.Heartbeat(time_nanoseconds=now))
+                message = _Request(heartbeat=self._alive())
             yield message
+            if message.HasField("goodbye"):
+                return

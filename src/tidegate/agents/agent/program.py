@@ -15,10 +15,15 @@ from tidegate.drivers.interfaces.pci import pci_bytes_per_second
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.drivers.local.server import VIOLATION_RATE
 from tidegate.drivers.probes.responder import Responder
+from tidegate.model.behaviour import Behaviour
+from tidegate.wire.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tidegate.drivers.libvirt.server import LibvirtServer
+    from tidegate.drivers.local.server import LocalServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,12 @@ class AgentOptions:
     certificates: Path | None = None
     probe: str = ""
     """Where to answer probes of the link, ``host:port``; empty: nowhere."""
+    listen: str = ""
+    """Where to tell that it is well; empty: nowhere."""
+    ledger: Path | None = None
+    """Where the owner's settings are noted before they are changed; beside what it remembers by default."""
+    decides_alone: bool = True
+    """Whether the safe baseline decides when the device is gone."""
     card_pci: str = ""
     """The PCI address of the card, whose link says what goes through; empty: it is none."""
 
@@ -61,6 +72,8 @@ async def run_agent(options: AgentOptions, *, told: Callable[[str], None], ticks
         address = ""
         if options.probe:
             address = (await stack.enter_async_context(Responder(options.probe))).address
+        if options.listen:
+            await stack.enter_async_context(serving(options.listen, (), clock=clock, grace_seconds=0))
         await _joined(options, clock, address, told=told, ticks=ticks)
     return 0
 
@@ -76,6 +89,7 @@ async def _joined(
         chosen=options.chosen,
         act=options.act,
         violation_rate=options.violation_rate,
+        ledger_path=options.ledger,
     ) as server:
         agent = Agent(
             name=options.name,
@@ -87,6 +101,9 @@ async def _joined(
             now_nanoseconds=clock.now_nanoseconds,
             forwards_seconds=clock.forwards_seconds,
             probe_address=probe,
+            behaviour=lambda: _behaviour(server),
+            settings_given_back=len(server.released.restored),
+            decides_alone=options.decides_alone,
             pci_bytes_per_second=pci_bytes_per_second(options.card_pci) if options.card_pci else 0.0,
         )
         connection = Connection(
@@ -95,5 +112,12 @@ async def _joined(
             clock=clock,
             certificates=options.certificates,
             told=told,
+            given_back=lambda: len(server.close().restored),
         )
         await connection.run(step_seconds=options.step_seconds, ticks=ticks)
+
+
+def _behaviour(server: LocalServer | LibvirtServer) -> Behaviour | None:
+    """Return how a server's workloads behaved; None where its driver tells it otherwise."""
+    found = server.behaviour
+    return found if isinstance(found, Behaviour) else None

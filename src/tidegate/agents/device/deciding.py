@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tidegate.agents.device.services.device import Device
+    from tidegate.agents.servers.rehearsal import Rehearsal
     from tidegate.journal.sql.controls import Controls
     from tidegate.journal.sql.opening import Location
     from tidegate.journal.sql.writer import SqlJournal
@@ -82,6 +83,8 @@ class Deciding:
 
     device: Device
     sizes: Sizes
+    rehearsal: Rehearsal | None = None
+    """What walks the way of a decision shortly before one is due; nothing, if there is none."""
     journal: SqlJournal | None = None
     """Where each turn is written down before anything of it is done; nowhere, if there is none."""
     seen: Callable[[Tick], None] = lambda _tick: None
@@ -152,6 +155,7 @@ class Deciding:
             self._tick,
             step_seconds=sizes.step_seconds,
             think=self._think,
+            rehearse=self._rehearse,
             own=self._own.name,
         )
         self._service = TelemetryService(
@@ -159,6 +163,7 @@ class Deciding:
             card=card.name,
             now_nanoseconds=card.now,
             arrived=self._turning.arrived,
+            follows=self._turning.follows,
             decides=self.decides,
             carried=self._carried,
             link=self._link,
@@ -247,8 +252,19 @@ class Deciding:
         try:
             self._look()
             (self._kept or self._loop).think()
+            if self.rehearsal is not None:
+                self.rehearsal.think()
         except Exception as error:  # noqa: BLE001 - the next one may do better
             _log("thinking after a turn failed unexpectedly", error)
+
+    def _rehearse(self) -> None:
+        """Walk the way of a decision; nothing depends on it."""
+        if self.rehearsal is None:
+            return
+        try:
+            self.rehearsal.rehearse()
+        except Exception as error:  # noqa: BLE001 - the decision itself may do better
+            _log("a rehearsal failed unexpectedly", error)
 
     def _look(self) -> None:
         """Follow what the card's own applications need, by the sample that the last turn was shown."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from tidegate.agents.device.card import SECOND, Card
-from tidegate.agents.device.deciding import Deciding, Sizes
+from tidegate.agents.device.deciding import RESOURCES, Deciding, Sizes
 from tidegate.agents.device.handouts import Handouts
 from tidegate.agents.device.moving import Moving
 from tidegate.agents.device.neighbours import Links, neighbours
@@ -23,8 +23,10 @@ from tidegate.agents.device.services.cards import Cards
 from tidegate.agents.device.services.device import THREADS, Device
 from tidegate.agents.device.services.migrations import Migrations
 from tidegate.agents.device.services.profiles import Profiles
+from tidegate.agents.servers.rehearsal import Rehearsal
 from tidegate.app.state import DECISIONS
 from tidegate.journal.sql.opening import location
+from tidegate.journal.sql.passing import passing
 from tidegate.journal.sql.retention import Retention
 from tidegate.journal.sql.writer import opened
 from tidegate.model.links import Consumer
@@ -191,8 +193,16 @@ def _deciding(configuration: Configuration, working: Device) -> Iterator[Decidin
         yield Deciding(device=working, sizes=sizes)
         return
     where = location(str(configuration.state / DECISIONS))
-    with opened(where, sizes.identity(configuration.name), RETENTION) as journal:
-        deciding = Deciding(device=working, sizes=sizes, journal=journal)
+    with opened(where, sizes.identity(configuration.name), RETENTION) as journal, passing() as rehearsed:
+        rehearsal = Rehearsal(
+            resources=RESOURCES,
+            step_seconds=sizes.step_seconds,
+            policy_name=sizes.policy,
+            model=sizes.model,
+            now_nanoseconds=working.card.now,
+            journal=rehearsed,
+        )
+        deciding = Deciding(device=working, sizes=sizes, journal=journal, rehearsal=rehearsal)
         deciding.go_on(where)
         yield deciding
 

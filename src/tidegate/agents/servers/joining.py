@@ -12,7 +12,7 @@ from tidegate.model.roster import HOST, NO_CARD, SHARES, Places, Roster
 from tidegate.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,8 +54,11 @@ def joined(
     *,
     resources: tuple[Resource, ...],
     cards: frozenset[str],
+    ids: Callable[[str, NDArray[np.int64]], NDArray[np.int64]] | None = None,
 ) -> Joined:
     """Put rosters side by side, in the order given; places in ``cards`` are cards.
+
+    ``ids`` makes identifiers among all of a server's own, as `fleet_ids` does.
 
     Rows are ``resources``: what a server does not measure is unknown, what it measures beside is left out.
 
@@ -73,6 +76,7 @@ def joined(
         parts.append(Part(server=greeting.server, who=who, columns=slice(start, stop), own=own, rows=rows))
         start = stop
     rosters = [who.roster for _, who in servers]
+    ids = fleet_ids if ids is None else ids
     shape = len(resources), start
     settable = np.zeros(shape, dtype=np.bool_)
     for part in parts:
@@ -80,9 +84,7 @@ def joined(
     return Joined(
         resources=resources,
         roster=Roster(
-            ids=_together(
-                [fleet_ids(part.server, part.who.roster.ids) for part in parts], np.dtype(np.int64)
-            ),
+            ids=_together([ids(part.server, part.who.roster.ids) for part in parts], np.dtype(np.int64)),
             names=tuple(name for roster in rosters for name in roster.names),
             violation_rate=_together([roster.violation_rate for roster in rosters], np.dtype(np.float32)),
             priority=_together([roster.priority for roster in rosters], np.dtype(np.uint8)),

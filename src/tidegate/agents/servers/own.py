@@ -12,7 +12,8 @@ import numpy as np
 
 from tidegate.agents.agent.agent import MOVED_RATIO
 from tidegate.agents.device.budgeting import budget_of
-from tidegate.agents.servers.servers import NANOSECONDS, STALE_STEPS
+from tidegate.agents.servers.sent import NANOSECONDS
+from tidegate.agents.servers.servers import STALE_STEPS
 from tidegate.model.application import Amounts, ApplicationState
 from tidegate.model.outcome import Outcome, Phase
 from tidegate.model.refusals import Because, Refusal

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.agents.servers import joining
-from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
+from tidegate.agents.servers.sent import NANOSECONDS, Sent, SentOrders
 from tidegate.model.plan import Kind
 from tidegate.model.refusals import Because, Refusal
-from tidegate.model.resources import Resource
-from tidegate.model.roster import HOST, source_rows
+from tidegate.model.roster import HOST
 from tidegate.wire.orders import ServerOrders
 
 if TYPE_CHECKING:
@@ -26,20 +25,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tidegate.agents.servers.joining import Joined, Part
+    from tidegate.model.outcome import Outcome
     from tidegate.model.plan import Actions
+    from tidegate.model.resources import Resource
     from tidegate.model.snapshot import Snapshot
     from tidegate.wire.frames import Greeting, Sample, ServerRoster
     from tidegate.wire.orders import ServerOutcomes
 
-NANOSECONDS: Final = 10**9
 LOST_SECONDS: Final = 60.0
 """A server not heard for so long counts as lost: nothing is ordered there until it is heard again."""
 STALE_STEPS: Final = 2.5
 """A sample older than this many steps says nothing of now."""
 ORDERS_WAITING_MAX: Final = 8
 """Sets of orders that wait for a server to take them; beyond, new ones are refused."""
-ANSWER_SECONDS: Final = 10.0
-"""Orders not answered so long after they expired count as timed out."""
 SERVERS_MAX: Final = 256
 """Servers one card serves at most."""
 
@@ -71,18 +69,6 @@ class Told:
     """What the PCI link to it carries; 0 where there is none, or nobody knows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Sent:
-    """Orders that were not answered yet."""
-
-    server: str
-    orders: ServerOrders
-    workload_id: NDArray[np.int64]
-    """In the whole fleet."""
-    resource_row: NDArray[np.uint8]
-    """Among all resources."""
-
-
 class Servers:
     """Joins servers into one fleet, and takes its actions apart into orders."""
 
@@ -95,18 +81,21 @@ class Servers:
         step_seconds: int,
         resources: tuple[Resource, ...],
         called: Callable[[str], None] = lambda _server: None,
+        ids: Callable[[str, NDArray[np.int64]], NDArray[np.int64]] = joining.fleet_ids,
     ) -> None:
-        """Know nobody yet; ``called`` is told the server for which orders wait."""
+        """Know nobody yet; ``called`` is told the server for which orders wait.
+
+        ``ids`` makes identifiers among all servers of a server's own.
+        """
         self._card = card
         self._epoch = epoch
         self._now = now_nanoseconds
         self._step_seconds = step_seconds
         self._resources = resources
-        self._called = called
+        self._called, self._ids = called, ids
         self._servers: dict[str, _Server] = {}
         self._joined: tuple[tuple[object, ...], Joined] | None = None
-        self._sent: dict[int, _Sent] = {}
-        self._confirmed: list[Outcome] = []
+        self._sent = SentOrders(now_nanoseconds)
         self._orders = 0
 
     # --- what streams tell ----------------------------------------------------------------------
@@ -144,7 +133,7 @@ class Servers:
             )
         now = self._now()
         self._servers[greeting.server] = _Server(greeting=greeting, heard_nanoseconds=now)
-        self._unanswered(greeting.server)
+        self._sent.forget(greeting.server)
         return self._epoch
 
     def roster(self, server: str, who: ServerRoster) -> None:
@@ -163,19 +152,7 @@ class Servers:
     def outcomes(self, server: str, outcomes: ServerOutcomes) -> None:
         """Take in what became of orders; what was never ordered, or is answered already, is left out."""
         self.heard(server)
-        sent = self._sent.get(outcomes.number)
-        if sent is None or sent.server != server:
-            return
-        del self._sent[outcomes.number]
-        if outcomes.refused:
-            self._confirmed.append(_all(sent, Phase.REFUSED))
-            return
-        said = outcomes.outcome
-        at = _matched(sent.orders, said)
-        phase = np.full(len(sent.orders), Phase.TIMED_OUT, dtype=np.uint8)
-        found = np.full(len(sent.orders), np.nan, dtype=np.float32)
-        phase[at[at >= 0]], found[at[at >= 0]] = said.phase[at >= 0], said.amount_read_back[at >= 0]
-        self._confirmed.append(_confirmed(sent, phase, found))
+        self._sent.answer(server, outcomes)
 
     def heard(self, server: str) -> None:
         """Note a sign of life."""
@@ -190,7 +167,7 @@ class Servers:
         """Take back the orders that no server has taken yet, as where they can't be written down."""
         for one in self._servers.values():
             for orders in one.waiting:
-                self._confirmed.append(_all(self._sent.pop(orders.number), Phase.REFUSED))
+                self._sent.refuse(orders.number)
             one.waiting.clear()
 
     # --- what the loop asks ---------------------------------------------------------------------
@@ -217,6 +194,11 @@ class Servers:
         """Return whether every server that is heard has sent a sample since the last read, but one."""
         due = [one for name, one in self._servers.items() if name != besides and not self.is_lost(name)]
         return bool(due) and all(one.sample is not None and one.sample is not one.read for one in due)
+
+    def lacks_only(self, server: str, *, besides: str = "") -> bool:
+        """Return whether only this server's sample is missing, but that of one, since the last read."""
+        due = {name for name, one in self._servers.items() if one.sample is None or one.sample is one.read}
+        return {name for name in due if name != besides and not self.is_lost(name)} == {server}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -254,7 +236,7 @@ class Servers:
             all_of,
             samples,
             fresh=frozenset(fresh),
-            in_flight=self._in_flight(all_of),
+            in_flight=self._sent.in_flight(all_of.roster.ids, len(all_of.resources)),
             time_seconds=now // NANOSECONDS,
             step_seconds=self._step_seconds,
         )
@@ -270,25 +252,11 @@ class Servers:
                 self._order(part, actions, rows)
         refused = np.flatnonzero(~resize)
         if refused.size:
-            self._confirmed.append(_refused(actions, refused))
+            self._sent.refuse_untaken(actions, refused)
 
     def collect(self) -> Outcome:
         """Return what became of orders since the last call; who did not answer in time has timed out."""
-        now = self._now()
-        for number, sent in list(self._sent.items()):
-            if now > sent.orders.expires_nanoseconds + ANSWER_SECONDS * NANOSECONDS:
-                del self._sent[number]
-                self._confirmed.append(_all(sent, Phase.TIMED_OUT))
-        confirmed, self._confirmed = self._confirmed, []
-        if not confirmed:
-            return nothing_confirmed()
-        return Outcome(
-            workload_id=np.concatenate([one.workload_id for one in confirmed]),
-            resource_row=np.concatenate([one.resource_row for one in confirmed]),
-            share=np.concatenate([one.share for one in confirmed]),
-            phase=np.concatenate([one.phase for one in confirmed]),
-            amount_read_back=np.concatenate([one.amount_read_back for one in confirmed]),
-        )
+        return self._sent.collect()
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -298,13 +266,13 @@ class Servers:
         key = tuple(part for pair in present for part in pair)
         if self._joined is None or not _same(self._joined[0], key):
             cards = frozenset({self._card})
-            self._joined = key, joining.joined(present, resources=self._resources, cards=cards)
+            self._joined = key, joining.joined(present, resources=self._resources, cards=cards, ids=self._ids)
         return self._joined[1]
 
     def _order(self, part: Part, actions: Actions, rows: NDArray[np.intp]) -> None:
         server = self._servers[part.server]
         if len(server.waiting) >= ORDERS_WAITING_MAX or server.sample is None or self.is_lost(part.server):
-            self._confirmed.append(_refused(actions, rows))
+            self._sent.refuse_untaken(actions, rows)
             return
         self._orders += 1
         local = np.zeros(len(self._resources), dtype=np.uint8)
@@ -323,71 +291,17 @@ class Servers:
             amount_from=actions.amount_from[rows],
             amount_to=actions.amount_to[rows],
         )
-        self._sent[self._orders] = _Sent(
-            server=part.server,
-            orders=orders,
-            workload_id=actions.workload_id[rows],
-            resource_row=actions.resource_row[rows],
+        self._sent.add(
+            Sent(
+                server=part.server,
+                orders=orders,
+                workload_id=actions.workload_id[rows],
+                resource_row=actions.resource_row[rows],
+            )
         )
         server.waiting.append(orders)
         self._called(part.server)
 
-    def _unanswered(self, server: str) -> None:
-        """Count what was ordered before a server came anew as timed out: nobody will answer it."""
-        for number, sent in list(self._sent.items()):
-            if sent.server == server:
-                del self._sent[number]
-                self._confirmed.append(_all(sent, Phase.TIMED_OUT))
-
-    def _in_flight(self, all_of: Joined) -> NDArray[np.float32]:
-        flying = np.zeros((len(all_of.resources), len(all_of.roster)), dtype=np.float32)
-        for sent in self._sent.values():
-            at = source_rows(all_of.roster.ids, sent.workload_id)
-            there = at >= 0
-            delta = sent.orders.amount_to - sent.orders.amount_from
-            known = there & np.isfinite(delta)
-            np.add.at(flying, (sent.resource_row[known], at[known]), delta[known])
-        return flying
-
 
 def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     return len(one) == len(other) and all(mine is its for mine, its in zip(one, other, strict=True))
-
-
-def _matched(orders: ServerOrders, said: Outcome) -> NDArray[np.int64]:
-    """Return for each outcome the row of its order; -1 where it is of none."""
-    return source_rows(
-        _keys(orders.workload_id, orders.resource_row), _keys(said.workload_id, said.resource_row)
-    )
-
-
-def _keys(workload_id: NDArray[np.int64], resource_row: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return one number for each pair; two pairs share one as good as never, and then confuse outcomes."""
-    return workload_id * np.int64(len(Resource)) + resource_row
-
-
-def _confirmed(sent: _Sent, phase: NDArray[np.uint8], found: NDArray[np.float32]) -> Outcome:
-    return Outcome(
-        workload_id=sent.workload_id,
-        resource_row=sent.resource_row,
-        share=np.full(phase.size, HOST, dtype=np.uint8),
-        phase=phase,
-        amount_read_back=found,
-    )
-
-
-def _all(sent: _Sent, phase: Phase) -> Outcome:
-    count = len(sent.orders)
-    unknown = np.full(count, np.nan, dtype=np.float32)
-    held = sent.orders.amount_from if phase is Phase.REFUSED else unknown
-    return _confirmed(sent, np.full(count, phase, dtype=np.uint8), held)
-
-
-def _refused(actions: Actions, rows: NDArray[np.intp]) -> Outcome:
-    return Outcome(
-        workload_id=actions.workload_id[rows],
-        resource_row=actions.resource_row[rows],
-        share=actions.share[rows],
-        phase=np.full(rows.size, Phase.REFUSED, dtype=np.uint8),
-        amount_read_back=actions.amount_from[rows],
-    )

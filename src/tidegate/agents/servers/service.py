@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tidegate.model.refusals import Because, Refusal
 from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from tidegate.agents.servers.servers import Servers
-    from tidegate.wire.frames import Greeting, ServerRoster
+    from tidegate.wire.frames import Greeting, Sample, ServerRoster
+    from tidegate.wire.orders import ServerOrders, ServerOutcomes
 
 HEARTBEAT_SECONDS: Final = 1.0
 HELLO_SECONDS: Final = 10.0
@@ -30,29 +30,64 @@ _Request = telemetry_pb2.ConnectRequest
 _Response = telemetry_pb2.ConnectResponse
 
 
+class Hearing(Protocol):
+    """Who hears what streams tell; `Servers` does."""
+
+    def greet(self, greeting: Greeting) -> int:
+        """Let a server in, or in again, and return the epoch of orders to it."""
+        ...
+
+    def roster(self, server: str, who: ServerRoster) -> None:
+        """Take in who there is on a server."""
+        ...
+
+    def sample(self, server: str, sample: Sample) -> None:
+        """Take in a sample of a server's roster."""
+        ...
+
+    def outcomes(self, server: str, outcomes: ServerOutcomes) -> None:
+        """Take in what became of orders."""
+        ...
+
+    def heard(self, server: str) -> None:
+        """Note a sign of life."""
+        ...
+
+    def next_orders(self, server: str) -> ServerOrders | None:
+        """Return the next orders that wait for a server; None where there are none."""
+        ...
+
+
 class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
     """Serves `TelemetryService`: one stream a server; a newer one of the same server ends the older."""
 
     def __init__(
         self,
-        servers: Servers,
+        servers: Hearing,
         *,
         card: str,
         now_nanoseconds: Callable[[], int],
         arrived: Callable[[], None] = lambda: None,
+        follows: Callable[[str], None] = lambda _server: None,
         decides: Callable[[], bool] = lambda: True,
+        parted: Callable[[str, int], None] = lambda _server, _settings: None,
         carried: Callable[[str, int, int], None] = lambda _server, _received, _sent: None,
         link: Callable[[str], int] = lambda _server: 0,
     ) -> None:
         """Serve one card's servers; ``arrived`` is called after each sample.
 
+        ``follows`` is called with the server that says that its next one is on its way.
+
         ``carried`` is told the bytes of each message of a server, received and sent; ``link`` says how many
         bytes a second the link to it carries, 0 where that is not known.
 
         While nobody ``decides`` no sign of life is given: agents then fall back as if it were lost.
+        ``parted`` is told a server whose agent ends, and how many settings that gave back.
         """
-        self._servers, self._card, self._now, self._arrived = servers, card, now_nanoseconds, arrived
+        self._servers, self._card, self._now = servers, card, now_nanoseconds
+        self._arrived, self._follows = arrived, follows
         self._decides, self._carried, self._link = decides, carried, link
+        self._parted = parted
         self._streams: dict[str, asyncio.Event] = {}
         """By server: set where orders wait."""
 
@@ -152,6 +187,12 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
                         self._servers.outcomes(server, said)
                     case "heartbeat":
                         self._servers.heard(server)
+                        if request.heartbeat.sample_follows:
+                            called.set()
+                            self._follows(server)
+                    case "goodbye":
+                        self._parted(server, request.goodbye.settings_given_back)
+                        return
                     case _:
                         raise Refusal(Because.NOT_NOW, "a hello is said once, and nothing else is known")
         finally:

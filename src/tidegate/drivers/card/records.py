@@ -7,12 +7,12 @@ is empty means nothing.
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from tidegate.drivers.cgroups.kernel_files import read_text
+from tidegate.drivers.ledgers.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,13 +60,7 @@ class Records:
 
         """
         file = self._file(record.name)
-        beside = file.with_name(f".{file.name}.new")
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(beside, flags, 0o600), "wb") as target:
-            target.write(msgspec.json.encode(record))
-            target.flush()
-            os.fsync(target.fileno())
-        beside.replace(file)
+        write_whole(file, msgspec.json.encode(record), beside=file.with_name(f".{file.name}.new"))
 
     def remove(self, name: str) -> None:
         """Forget an application."""

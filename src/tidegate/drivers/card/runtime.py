@@ -23,7 +23,7 @@ from tidegate.drivers.card.caps import Caps, block_devices
 from tidegate.drivers.card.groups import KILL_SECONDS_MAX, Groups
 from tidegate.drivers.card.logs import Logs
 from tidegate.drivers.card.network import CLASSES, Network
-from tidegate.drivers.card.owning import FOLDER_MODE, locked
+from tidegate.drivers.card.owning import FOLDER_MODE, owned
 from tidegate.drivers.card.records import Record, Records
 from tidegate.drivers.card.starting import (
     Launched,
@@ -82,7 +82,7 @@ class ProcessRuntime:
         hierarchy = find_hierarchy(root)
         self._groups = Groups(hierarchy, card)
         self._caps = Caps(hierarchy=hierarchy, devices=block_devices(root))
-        self._lock = locked(self._folder, card)
+        self._lock = owned(self._folder, card)
         self._records = Records(self._folder / "records")
         self._logs = Logs(self._folder / "logs")
         self._processes_max = processes_max

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tidegate.drivers.libvirt.frames import RESOURCES
-from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
+from tidegate.model.outcome import Outcome, Phase
 from tidegate.model.roster import HOST
 
 if TYPE_CHECKING:
@@ -40,19 +40,6 @@ def refusal(actions: Actions, rows: Sequence[int], seen: Seen | None) -> Outcome
         share=actions.share[at],
         phase=np.full(at.size, Phase.REFUSED, dtype=np.uint8),
         amount_read_back=np.array([_held(actions, row, seen) for row in rows], dtype=np.float32),
-    )
-
-
-def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return several outcomes as one."""
-    if not outcomes:
-        return nothing_confirmed()
-    return Outcome(
-        workload_id=np.concatenate([outcome.workload_id for outcome in outcomes]),
-        resource_row=np.concatenate([outcome.resource_row for outcome in outcomes]),
-        share=np.concatenate([outcome.share for outcome in outcomes]),
-        phase=np.concatenate([outcome.phase for outcome in outcomes]),
-        amount_read_back=np.concatenate([outcome.amount_read_back for outcome in outcomes]),
     )
 
 

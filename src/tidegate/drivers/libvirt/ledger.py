@@ -6,7 +6,6 @@ somebody since, and stays. Settings live in a running domain: one that was start
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from tidegate.drivers.ledgers.files import write_whole
+from tidegate.drivers.ledgers.locks import locked
 from tidegate.model.errors import InputError
 
 LEDGER_PATH: Final = Path("/run/tidegate/libvirt.json")
@@ -68,7 +69,12 @@ class Ledger:
 
         """
         self._path = path
-        self._descriptor = _locked(path)
+        self._descriptor = locked(
+            path.with_name(f"{path.name}.lock"),
+            what=f"the ledger {path}",
+            remedy="run as root or name another file",
+            doing=f"is changing VMs with the ledger {path}",
+        )
         self._lock = threading.Lock()
         try:
             self._book = _read(path)
@@ -130,18 +136,11 @@ class Ledger:
         os.close(self._descriptor)
 
     def _write(self) -> None:
-        """Replace the file whole: who reads it, even after a crash, finds the old or the new."""
         if not self._book.domains and not self._book.unplugged:
             self._path.unlink(missing_ok=True)
             return
         self._book.pid = os.getpid()
-        beside = self._path.with_name(f"{self._path.name}.new")
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(self._book))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
+        write_whole(self._path, msgspec.json.encode(self._book))
 
 
 def noted(path: Path, uuid: str) -> dict[str, Entry]:
@@ -172,22 +171,3 @@ def _read(path: Path) -> Book:
         return Book(pid=os.getpid(), domains={})
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(f"{path} is no ledger of VMs ({error}); name another file, or delete it") from error
-
-
-def _locked(path: Path) -> int:
-    """Open and lock the file beside the ledger, which is never removed: a lock on a removed file is none."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise InputError(
-            f"the ledger {path} can't be written ({error.strerror}); run as root or name another file"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise InputError(
-            f"another process is changing VMs with the ledger {path}; stop that one first"
-        ) from error
-    return lock

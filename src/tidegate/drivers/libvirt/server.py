@@ -17,7 +17,7 @@ import numpy as np
 
 from tidegate.drivers.libvirt.acting import Acting, Released
 from tidegate.drivers.libvirt.bulk import rates
-from tidegate.drivers.libvirt.confirming import confirmed, joined, refusal
+from tidegate.drivers.libvirt.confirming import confirmed, refusal
 from tidegate.drivers.libvirt.connection import AwayError, Connection
 from tidegate.drivers.libvirt.frames import MEMORY, RESOURCES
 from tidegate.drivers.libvirt.hand import Unwilling
@@ -26,7 +26,7 @@ from tidegate.drivers.libvirt.looking import Looker
 from tidegate.drivers.libvirt.runner import Done, Runner, Wish
 from tidegate.drivers.libvirt.seeing import Seen, Seer, blind
 from tidegate.model.errors import InputError
-from tidegate.model.outcome import Phase
+from tidegate.model.outcome import Phase, all_confirmed
 from tidegate.model.plan import Kind
 from tidegate.model.roster import HOST, NO_CARD
 from tidegate.model.snapshot import Snapshot
@@ -228,7 +228,7 @@ class LibvirtServer:
     def collect(self) -> Outcome:
         """Return what became of the actions that ended up to the last read."""
         outcomes, self._confirmed = self._confirmed, []
-        return joined(outcomes)
+        return all_confirmed(outcomes)
 
     def settle(self, seconds: float) -> bool:
         """Wait until nothing is in flight; whether that came about. A tick never waits: this is for tools."""

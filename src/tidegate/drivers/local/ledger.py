@@ -9,7 +9,6 @@ holds anything else somebody changed it since, and it stays.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ import msgspec
 
 from tidegate.drivers.cgroups.kernel_files import read_text, write_text
 from tidegate.drivers.cgroups.limits import SETTINGS
+from tidegate.drivers.ledgers.files import write_whole
+from tidegate.drivers.ledgers.locks import locked
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
@@ -94,7 +95,12 @@ class Ledger:
 
         """
         self._path = path
-        self._lock = _locked(path)
+        self._lock = locked(
+            path.with_name(f"{path.name}.lock"),
+            what=f"the ledger {path}",
+            remedy="run as root or name another file",
+            doing=f"is changing limits with the ledger {path}",
+        )
         self._book = Book(boot=boot, pid=os.getpid(), entries={})
 
     def owner_text(self, file: str, current: str) -> str:
@@ -119,7 +125,7 @@ class Ledger:
                 kept = [text for text in known.ours if text == change.before]
                 entries[change.file] = Entry(original=known.original, ours=[*kept[:1], change.after])
         self._book.entries = entries
-        _written(self._path, msgspec.json.encode(self._book))
+        write_whole(self._path, msgspec.json.encode(self._book))
 
     def restore(self) -> Released:
         """Put the owner's values back, those an earlier process left behind too, and drop the ledger.
@@ -139,7 +145,7 @@ class Ledger:
         released, refused = _restored(book.entries)
         if refused:
             book.entries = {file: book.entries[file] for file in refused}
-            _written(self._path, msgspec.json.encode(book))
+            write_whole(self._path, msgspec.json.encode(book))
             raise TidegateError(
                 f"the kernel refused the owner's value of {', '.join(sorted(refused))}; "
                 f"set it by hand, then delete {self._path}"
@@ -175,28 +181,6 @@ def release(path: Path, *, boot: str) -> Released:
 def boot_identifier(root: Path) -> str:
     """Return what tells this boot from any other; "" where the system has no such thing."""
     return (read_text(f"{root}/proc/sys/kernel/random/boot_id") or "").strip()
-
-
-def _locked(path: Path) -> int:
-    """Open and lock the file beside the ledger, which is never removed: a lock on a removed file is none."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise InputError(
-            f"the ledger {path} can't be written ({error.strerror}); run as root or name another file"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(lock, 32).decode("ascii", "replace").strip()
-        os.close(lock)
-        raise InputError(
-            f"process {holder or '(unknown)'} is changing limits with the ledger {path}; stop that one first"
-        ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    return lock
 
 
 def _read_book(path: Path, boot: str) -> Book | _Header | None:
@@ -242,14 +226,3 @@ def _put_back(file: str, entry: Entry) -> _Fate:
     if current is None:
         return "gone"
     return "restored" if current.strip() == entry.original else "left"
-
-
-def _written(path: Path, data: bytes) -> None:
-    """Replace a file whole: who reads it, even after a crash, finds the old or the new."""
-    beside = path.with_name(f"{path.name}.new")
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

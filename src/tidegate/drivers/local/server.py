@@ -24,7 +24,7 @@ from tidegate.drivers.local.ledger import release as release_ledger
 from tidegate.drivers.local.outside import Outside
 from tidegate.drivers.local.view import View
 from tidegate.model.errors import InputError, TidegateError
-from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
+from tidegate.model.outcome import Outcome, Phase, all_confirmed
 from tidegate.model.plan import Kind
 from tidegate.model.resources import Resource
 from tidegate.model.roster import HOST, NO_CARD
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from tidegate.drivers.cgroups.hierarchy import Hierarchy
     from tidegate.drivers.local.acting import Limiter
-    from tidegate.drivers.local.behaviour import Behaviour
     from tidegate.drivers.local.view import Seen
+    from tidegate.model.behaviour import Behaviour
     from tidegate.model.plan import Actions
     from tidegate.ports import Actuator, Clock, TelemetrySource
 
@@ -206,15 +206,7 @@ class LocalServer:
     def collect(self) -> Outcome:
         """Return what became of the actions submitted since the last call."""
         confirmed, self._confirmed = self._confirmed, []
-        if not confirmed:
-            return nothing_confirmed()
-        return Outcome(
-            workload_id=np.concatenate([outcome.workload_id for outcome in confirmed]),
-            resource_row=np.concatenate([outcome.resource_row for outcome in confirmed]),
-            share=np.concatenate([outcome.share for outcome in confirmed]),
-            phase=np.concatenate([outcome.phase for outcome in confirmed]),
-            amount_read_back=np.concatenate([outcome.amount_read_back for outcome in confirmed]),
-        )
+        return all_confirmed(confirmed)
 
     def close(self) -> Released:
         """Give the owner's settings back and stop acting; observing may go on. Again: nothing to do.
@@ -230,6 +222,15 @@ class LocalServer:
             return Released()
         with contextlib.closing(ledger):
             return ledger.restore()
+
+    @property
+    def given_back(self) -> int:
+        """How many settings were given back at the start."""
+        return len(self.released.restored)
+
+    def end(self) -> int:
+        """Give the owner's settings back, as `close`; return how many."""
+        return len(self.close().restored)
 
     def __enter__(self) -> Self:
         """Start."""

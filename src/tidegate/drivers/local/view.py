@@ -16,7 +16,7 @@ from tidegate.drivers.cgroups.counters import (
     Total,
     columns,
 )
-from tidegate.drivers.local.behaviour import Behaviour, behaviour_of, machine_behaviour
+from tidegate.drivers.local.behaviour import behaviour_of, machine_behaviour
 from tidegate.drivers.local.cgroups import CgroupReader
 from tidegate.drivers.local.frames import (
     Frames,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tidegate.drivers.local.acting import Limiter
     from tidegate.drivers.local.machine import Machine
     from tidegate.drivers.local.outside import Outside
+    from tidegate.model.behaviour import Behaviour
     from tidegate.model.roster import Places, Roster
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,8 @@ from tidegate.drivers.simulated.moves import MoveCosts
 from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
-from tidegate.model.roster import NO_CARD, Places, Roster
+from tidegate.model.roster import NO_CARD, SHARES, Places, Roster
+from tidegate.model.snapshot import Snapshot
 from tidegate.sim.scenario import NUMBER, Scenario, amounts_of, read_scenario
 
 if TYPE_CHECKING:
@@ -44,6 +46,40 @@ class World:
     def start(self, *, censored: bool = True) -> SimulatedFleet:
         """Return a fleet that stands before the first step; ``censored`` hides demand above the grant."""
         return SimulatedFleet(self.trace, self.fleet, censored=censored, costs=self.costs)
+
+    def identity(self) -> str:
+        """Return its name, with a digest of its demand and of what was agreed with whom."""
+        roster = self.fleet.roster
+        digest = hashlib.blake2b(digest_size=8)
+        for values in (
+            self.trace.used,
+            self.trace.capacity,
+            roster.violation_rate,
+            roster.floor,
+            roster.priority,
+        ):
+            digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+        return f"{self.trace.name} ({digest.hexdigest()})"
+
+    def template(self) -> Snapshot:
+        """Return a snapshot before the first step: who and what there is, with nothing known of them."""
+        shape = self.trace.used.shape[0], self.trace.used.shape[2]
+        unknown = np.full(shape, np.nan, dtype=np.float32)
+        nothing = np.zeros((SHARES, *shape), dtype=np.float32)
+        return Snapshot(
+            time_seconds=self.trace.start_seconds,
+            step_seconds=self.trace.step_seconds,
+            resources=self.trace.resources,
+            roster=self.fleet.roster,
+            places=self.fleet.places,
+            host=self.fleet.host,
+            card=self.fleet.card,
+            used=unknown,
+            capacity=unknown,
+            pressed=np.zeros(shape, dtype=np.bool_),
+            grant=nothing,
+            in_flight=nothing,
+        )
 
 
 def build_world(

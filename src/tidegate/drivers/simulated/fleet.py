@@ -15,7 +15,7 @@ import numpy as np
 
 from tidegate.drivers.simulated.moves import NO_LINK, MoveCosts, Moves, Rows, moved_bytes, moves_of
 from tidegate.model.errors import InputError
-from tidegate.model.outcome import Outcome, Phase, nothing_confirmed
+from tidegate.model.outcome import Outcome, Phase, all_confirmed
 from tidegate.model.resources import Resource
 from tidegate.model.roster import CARD, HOST, NO_CARD, SHARES, Places, Roster
 from tidegate.model.snapshot import VIOLATION_TOLERANCE_RATIO, Snapshot
@@ -196,9 +196,7 @@ class SimulatedFleet:
     def collect(self) -> Outcome:
         """Return what took effect since the last call."""
         confirmed, self._confirmed = self._confirmed, []
-        if len(confirmed) == 1:
-            return confirmed[0]
-        return _joined(confirmed)
+        return all_confirmed(confirmed)
 
     def _membership(self, place: NDArray[np.int32]) -> Membership:
         return membership(xp, np.maximum(place, 0).astype(np.int64), len(self._fleet.places.names))
@@ -378,18 +376,6 @@ def _confirmed(
         share=actions.share[chosen],
         phase=np.where(refused, np.uint8(Phase.REFUSED), np.uint8(Phase.APPLIED))[chosen],
         amount_read_back=read_back[chosen],
-    )
-
-
-def _joined(outcomes: list[Outcome]) -> Outcome:
-    if not outcomes:
-        return nothing_confirmed()
-    return Outcome(
-        workload_id=np.concatenate([o.workload_id for o in outcomes]),
-        resource_row=np.concatenate([o.resource_row for o in outcomes]),
-        share=np.concatenate([o.share for o in outcomes]),
-        phase=np.concatenate([o.phase for o in outcomes]),
-        amount_read_back=np.concatenate([o.amount_read_back for o in outcomes]),
     )
 
 

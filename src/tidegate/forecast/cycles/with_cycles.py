@@ -41,6 +41,8 @@ class WithCycles:
             margin=Column(dtype=np.float32, fill=MARGIN_START),
             acted=Column(dtype=np.bool_, fill=0),
         )
+        self._said: Forecast | None = None
+        """By the cycles, of the last snapshot."""
 
     def observe(self, snapshot: Snapshot) -> None:
         """Show both the snapshot; keep the last sample and the margin a forecast without a curve needs."""
@@ -55,7 +57,8 @@ class WithCycles:
         moved = margin * np.exp(short - snapshot.roster.violation_rate) + MARGIN_KICK * short
         # What ran short under the cycles' grants says nothing about the baseline's.
         np.copyto(margin, np.clip(moved, MARGIN_MIN, 1).astype(np.float32), where=present & ~memory["acted"])
-        memory["acted"] = self._cycles.forecast(snapshot).model > 0
+        self._said = self._cycles.forecast(snapshot)
+        memory["acted"] = self._said.model > 0
 
     def think(self) -> None:
         """Let the cycles search, and whatever is wrapped think."""
@@ -64,9 +67,15 @@ class WithCycles:
             self._forecaster.think()
 
     def forecast(self, snapshot: Snapshot) -> Forecast:
-        """Return the wrapped forecast, and the cycles' where they act."""
-        inner = self._forecaster.forecast(snapshot)
-        mine = self._cycles.forecast(snapshot)
+        """Return the wrapped forecast, and the cycles' where they act.
+
+        Raises:
+            RuntimeError: nothing was observed yet.
+
+        """
+        inner, mine = self._forecaster.forecast(snapshot), self._said
+        if mine is None:
+            raise RuntimeError("a forecast was asked for before the first observation")
         acts = mine.model > 0
         curve = self._built(inner, snapshot) if inner.exceedance is None else inner.exceedance
         number = np.uint8(len(inner.models))

@@ -354,9 +354,10 @@ def told(where: Location) -> Iterator[None]:
     """Turn what the database says into one sentence."""
     try:
         yield
-    except sa.exc.DBAPIError as error:
-        said = str(error.orig).strip().splitlines()
-        reason = said[0] if said else type(error.orig).__name__
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        said = str(original).strip().splitlines()
+        reason = said[0] if said else type(original).__name__
         raise TidegateError(f"the journal {where.name} can't be used: {reason}") from error
 
 

@@ -20,22 +20,22 @@ from tidegate.journal.changes import Changes
 from tidegate.journal.packing import packed, sealed
 from tidegate.journal.samples import FleetRecord
 from tidegate.journal.sql import tables
+from tidegate.journal.sql.alone import TickRow, alone
 from tidegate.journal.sql.checkpoint import Saving, manifest_decoded
 from tidegate.journal.sql.controls import Controls
+from tidegate.journal.sql.identity import require_identity
 from tidegate.journal.sql.opening import (
     PAGE_BYTES,
     WAL_PAGES_MAX,
     WAL_RATIO,
     Location,
     looking,
-    reading,
     told,
     writing,
 )
 from tidegate.journal.sql.retention import Retention, prune
 from tidegate.journal.sql.rights import events_of
 from tidegate.model.columns import Column, Columns, prefixed, under
-from tidegate.model.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,6 +75,7 @@ class SqlJournal:
         self._engine = engine
         self._where = where
         self._looking = looking(where, engine)
+        self._alone = alone(engine)
         self._retention = retention
         self._changes = Changes()
         self._last_row = Columns(number=Column(dtype=np.int64, fill=NEVER))
@@ -109,36 +110,50 @@ class SqlJournal:
             raise
 
     def _store(self, tick: Tick, found: tick_changes.TickChanges) -> None:
+        snapshot = tick.snapshot
+        fleet = self._new_fleet(snapshot)
+        whole = fleet is not None or self._since_whole >= ANCHOR_TICKS - 1
+        self._since_whole = 0 if whole else self._since_whole + 1
+        row = self._row(tick, found, whole=whole)
+        turned = events_of(found, snapshot.roster.names)
+        self._unpruned_bytes += row["bytes"]
+        self._unpruned_ticks += 1
+        saves = self._saving is not None and not self._saved
+        saved = 0
+        with told(self._where):
+            if self._alone is not None and not (fleet or turned or saves or self._wants_pruning):
+                self._alone(row)
+            else:
+                with self._engine.begin() as connection:
+                    if fleet is not None:
+                        connection.execute(tables.fleets.insert(), {"id": self._fleet_id, "data": fleet})
+                    connection.execute(tables.ticks.insert(), row)
+                    if turned:
+                        connection.execute(tables.events.insert(), turned)
+                    saved = self._save(connection) if saves else 0
+                    self._unpruned_bytes += saved
+                    if self._wants_pruning:
+                        prune(connection, self._retention, newest_seconds=snapshot.time_seconds)
+                        self._unpruned_bytes = self._unpruned_ticks = 0
+        self._saved = False
+        self._before = snapshot
+        changes = len(row["changes"])
+        self._count(found.rows["what"].size, changes, row["bytes"] - changes, saved)
+
+    def _row(self, tick: Tick, found: tick_changes.TickChanges, *, whole: bool) -> TickRow:
         changes = tick_changes.encoded(found)
-        with told(self._where), self._engine.begin() as connection:
-            whole = self._begin_tick(tick, connection)
-            samples = tick_samples.encoded(tick.snapshot, None if whole else self._before)
-            anchor = self._anchor(tick.number) if whole else None
-            connection.execute(
-                tables.ticks.insert(),
-                {
-                    "number": tick.number,
-                    "time_seconds": tick.snapshot.time_seconds,
-                    "fleet_id": self._fleet_id,
-                    "whole": whole,
-                    "bytes": len(changes) + len(samples) + len(anchor or b""),
-                    "changes": changes,
-                    "samples": samples,
-                    "anchor": anchor,
-                },
-            )
-            turned = events_of(found, tick.snapshot.roster.names)
-            if turned:
-                connection.execute(tables.events.insert(), turned)
-            saved = 0 if self._saved else self._save(connection)
-            self._saved = False
-            self._unpruned_bytes += len(changes) + len(samples) + len(anchor or b"") + saved
-            self._unpruned_ticks += 1
-            if self._wants_pruning:
-                prune(connection, self._retention, newest_seconds=tick.snapshot.time_seconds)
-                self._unpruned_bytes = self._unpruned_ticks = 0
-        self._before = tick.snapshot
-        self._count(found.rows["what"].size, len(changes), len(samples) + len(anchor or b""), saved)
+        samples = tick_samples.encoded(tick.snapshot, None if whole else self._before)
+        anchor = self._anchor(tick.number) if whole else None
+        return TickRow(
+            number=tick.number,
+            time_seconds=tick.snapshot.time_seconds,
+            fleet_id=self._fleet_id,
+            whole=whole,
+            bytes=len(changes) + len(samples) + len(anchor or b""),
+            changes=changes,
+            samples=samples,
+            anchor=anchor,
+        )
 
     def think(self) -> None:
         """Store the next piece of the checkpoint now, so that the next tick need not.
@@ -248,17 +263,13 @@ class SqlJournal:
         with told(self._where), self._engine.begin() as connection:
             connection.execute(tables.events.insert(), row)
 
-    def _begin_tick(self, tick: Tick, connection: sa.Connection) -> bool:
-        """Store the fleet where it changed; return whether the tick is to be stored whole."""
-        before, now = self._before, tick.snapshot
-        same = before is not None and before.roster is now.roster and before.places is now.places
-        if not same:
-            self._fleet_id += 1
-            data = tick_samples.fleet_encoded(FleetRecord(roster=now.roster, places=now.places))
-            connection.execute(tables.fleets.insert(), {"id": self._fleet_id, "data": data})
-        whole = not same or self._since_whole >= ANCHOR_TICKS - 1
-        self._since_whole = 0 if whole else self._since_whole + 1
-        return whole
+    def _new_fleet(self, now: Snapshot) -> bytes | None:
+        """Return the fleet where it changed."""
+        before = self._before
+        if before is not None and before.roster is now.roster and before.places is now.places:
+            return None
+        self._fleet_id += 1
+        return tick_samples.fleet_encoded(FleetRecord(roster=now.roster, places=now.places))
 
     def _note_rows(self, snapshot: Snapshot, found: tick_changes.TickChanges) -> None:
         self._last_row.follow(snapshot)
@@ -318,7 +329,7 @@ def opened(
 
     """
     with writing(where) as engine:
-        _require_identity(engine, where, identity)
+        require_identity(engine, where, identity)
         journal = SqlJournal(engine, where, retention or Retention())
         try:
             yield journal
@@ -326,52 +337,11 @@ def opened(
             journal.close()
 
 
-def is_of(where: Location, identity: Mapping[str, str]) -> bool:
-    """Return whether a loop may go on from a journal: there is none yet, or it is that loop's.
-
-    Raises:
-        TidegateError: it is damaged, newer, or can't be reached.
-
-    """
-    if where.path is not None and not (where.path.exists() and where.path.stat().st_size):
-        return True
-    engine = reading(where)
-    try:
-        with told(where), engine.connect() as connection:
-            return _conflict(_identity(connection), identity) is None
-    finally:
-        engine.dispose()
-
-
-def _require_identity(engine: sa.Engine, where: Location, identity: Mapping[str, str]) -> None:
-    with told(where), engine.begin() as connection:
-        held = _identity(connection)
-        conflict = _conflict(held, identity)
-        if conflict is not None:
-            raise InputError(
-                f"the journal {where.name} is of {conflict} {held[conflict]}, not {identity[conflict]}; "
-                "begin a new one with --fresh, or name another with --journal"
-            )
-        fresh = [{"name": name, "value": value} for name, value in identity.items() if name not in held]
-        if fresh:
-            connection.execute(tables.identity.insert(), fresh)
-
-
 def _bound_log(connection: sa.Connection, retention: Retention) -> None:
     """Keep SQLite's write-ahead log a small part of the bytes allowed."""
     if connection.dialect.name == "sqlite":
         pages = min(WAL_PAGES_MAX, max(1, int(retention.bytes_max * WAL_RATIO) // PAGE_BYTES))
         connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={pages}")
-
-
-def _identity(connection: sa.Connection) -> dict[str, str]:
-    kept = connection.execute(sa.select(tables.identity.c.name, tables.identity.c.value)).all()
-    return {str(row[0]): str(row[1]) for row in kept}
-
-
-def _conflict(held: Mapping[str, str], identity: Mapping[str, str]) -> str | None:
-    """Return a name under which a journal holds another value."""
-    return next((name for name, value in identity.items() if held.get(name, value) != value), None)
 
 
 def _slices_needed(connection: sa.Connection) -> set[bytes]:
@@ -392,4 +362,4 @@ def _drop(connection: sa.Connection, digests: set[bytes]) -> None:
         connection.execute(gone, [{"gone": digest} for digest in sorted(digests)])
 
 
-__all__ = ["SqlJournal", "Written", "is_of", "opened"]
+__all__ = ["SqlJournal", "Written", "opened"]

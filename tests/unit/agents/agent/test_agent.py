@@ -148,6 +148,17 @@ def test_a_silent_device_holds_grants_then_the_baseline_decides_until_it_is_back
     assert len(server.submitted) - before <= 1
 
 
+def test_an_agent_that_may_not_decide_alone_leaves_grants_for_as_long_as_its_device_is_silent(card):
+    server = card.add("one", 1)
+    agent = card.agent("held", server, decides_alone=False)
+    server.demand[:] = 0.5
+    for _ in range(200):
+        card.time.seconds += 1
+        agent.step()
+    assert agent.standing is Standing.ALONE
+    assert server.submitted == []
+
+
 def test_an_agent_that_never_heard_a_device_waits_before_it_decides(card):
     server = card.add("lone", 1)
     agent = card.agent("lone", server)

@@ -172,6 +172,30 @@ def test_a_loop_turns_on_its_servers_samples_and_each_step_where_there_are_none(
     assert len(turned) == 2
 
 
+def test_a_device_makes_ready_only_for_the_sample_that_its_turn_waits_for(card):
+    ready = []
+    turning = Turning(
+        card.servers,
+        lambda: None,
+        step_seconds=1,
+        rehearse=lambda: ready.append(1),
+        own="own",
+    )
+    for name in ("own", "one", "two"):
+        card.add(name, 1)
+    card.turn()
+    turning.follows("one")  # two is waited for as well
+    assert not ready
+    card.wires["one"].sample()
+    turning.follows("one")  # and its own has come already
+    assert not ready
+    turning.follows("two")
+    assert ready == [1]
+    card.wires["two"].sample()
+    turning.follows("two")
+    assert ready == [1]
+
+
 def test_a_server_that_samples_too_seldom_is_told_so(card):
     card.add("one", 1)
     greeting = replace(card.wires["one"].greeting, step_seconds=10.0)

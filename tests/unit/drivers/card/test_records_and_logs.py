@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.drivers.card import logs as logs_module
 from tidegate.drivers.card.logs import Logs
-from tidegate.drivers.card.owning import locked
+from tidegate.drivers.card.owning import owned
 from tidegate.drivers.card.records import Record, Records, started_ticks
 from tidegate.drivers.card.starting import Launched, ask_to_end, command_of, environment_of
 from tidegate.model.application import ApplicationSpec
@@ -91,8 +91,8 @@ def test_only_the_newest_logs_of_those_gone_are_kept(tmp_path, monkeypatch):
 
 
 def test_one_process_at_a_time_has_a_card(tmp_path):
-    lock = locked(tmp_path / "card", "a")
-    with pytest.raises(InputError, match="another process runs card a"):
-        locked(tmp_path / "card", "a")
+    lock = owned(tmp_path / "card", "a")
+    with pytest.raises(InputError, match=f"process {os.getpid()} runs card a"):
+        owned(tmp_path / "card", "a")
     os.close(lock)
-    os.close(locked(tmp_path / "card", "a"))
+    os.close(owned(tmp_path / "card", "a"))

@@ -95,7 +95,7 @@ def test_whenever_the_process_is_killed_the_owners_values_come_back(fake, setter
 
     with monkeypatch.context() as patched:
         patched.setattr(acting, "write_text", mortal(acting.write_text))
-        patched.setattr(ledger, "_written", mortal(ledger._written))
+        patched.setattr(ledger, "write_whole", mortal(ledger.write_whole))
         with pytest.raises(Killed):
             [setter.apply(wishes) for wishes in WISHES]
     setter._ledger.close()  # the kernel drops a dead process's lock
@@ -108,7 +108,7 @@ def test_whenever_the_process_is_killed_the_owners_values_come_back(fake, setter
 
 def test_the_steps_that_are_killed_above_are_all_there_are(setter, monkeypatch):
     steps = []
-    for module, name in ((acting, "write_text"), (ledger, "_written")):
+    for module, name in ((acting, "write_text"), (ledger, "write_whole")):
         function = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *given, function=function: steps.append(function(*given)))
     for wishes in WISHES:

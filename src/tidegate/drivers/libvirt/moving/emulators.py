@@ -44,6 +44,7 @@ SETTLE_SECONDS_MAX: Final = 60.0
 """How long what can't be stopped any more may take to end."""
 MEASURE_SECONDS_MAX: Final = 10.0
 QUIT_SECONDS_MAX: Final = 5.0
+OPEN_TRIES_MAX: Final = 10
 POLL_SECONDS: Final = 0.05
 
 
@@ -290,10 +291,18 @@ def _opened(path: Path) -> Qmp | None:
         GoneError: somebody listens and does not answer: what it does can't be told.
 
     """
-    try:
-        return Qmp(path)
-    except NobodyError:
-        return None
+    pause = threading.Event()
+    for tries_left in reversed(range(OPEN_TRIES_MAX)):
+        try:
+            return Qmp(path)
+        except NobodyError:
+            return None
+        except GoneError as error:
+            # One that is just ending may take a call and hang up.
+            if isinstance(error.__cause__, TimeoutError) or not tries_left:
+                raise
+        pause.wait(POLL_SECONDS)
+    return None
 
 
 def _quit(emulator: Qmp) -> None:

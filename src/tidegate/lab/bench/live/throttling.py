@@ -160,7 +160,7 @@ def _run(sides: dict[str, _Side], seconds: int, progress: Callable[[str, int, in
 
 
 def _gave_back(side: _Side) -> bool:
-    side.machine.server.close()
+    side.machine.server.end()
     return _settings(side.group) == side.settings_before
 
 

@@ -34,6 +34,7 @@ class ConnectRequest(_message.Message):
     BATCH_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    GOODBYE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """First of all."""
@@ -54,6 +55,10 @@ class ConnectRequest(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """A sign of life."""
 
+    @_builtins.property
+    def goodbye(self) -> Global___Goodbye:
+        """The last that is said."""
+
     def __init__(
         self,
         *,
@@ -62,12 +67,13 @@ class ConnectRequest(_message.Message):
         batch: Global___Batch | None = ...,
         outcomes: Global___Outcomes | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        goodbye: Global___Goodbye | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "outcomes", b"outcomes", "roster", b"roster"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "outcomes", b"outcomes", "roster", b"roster"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "outcomes", b"outcomes", "roster", b"roster"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "outcomes", b"outcomes", "roster", b"roster"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "roster", "batch", "outcomes", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "roster", "batch", "outcomes", "heartbeat", "goodbye"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -131,6 +137,7 @@ class Hello(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     PROBE_ADDRESS_FIELD_NUMBER: _builtins.int
     PCI_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    SETTINGS_GIVEN_BACK_FIELD_NUMBER: _builtins.int
     server: _builtins.str
     """The server's name; with TLS it must be the one in the certificate."""
     incarnation: _builtins.str
@@ -143,6 +150,8 @@ class Hello(_message.Message):
     """Where it answers probes of its link, `host:port` over UDP; empty where it doesn't."""
     pci_bytes_per_second: _builtins.int
     """What the PCI link to the card carries each way; 0 where the card is no PCI device, or nobody knows."""
+    settings_given_back: _builtins.int
+    """Settings that an earlier agent had left changed, and that were given back to their owner at this one's start."""
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The resources it measures, by number: 0 cpu, 1 memory, 2 gpu, 3 network, 4 storage; the rows of frames."""
@@ -162,10 +171,11 @@ class Hello(_message.Message):
         epoch: _builtins.int = ...,
         probe_address: _builtins.str = ...,
         pci_bytes_per_second: _builtins.int = ...,
+        settings_given_back: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "epoch", b"epoch", "incarnation", b"incarnation", "pci_bytes_per_second", b"pci_bytes_per_second", "probe_address", b"probe_address", "resources", b"resources", "server", b"server", "step_nanoseconds", b"step_nanoseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "epoch", b"epoch", "incarnation", b"incarnation", "pci_bytes_per_second", b"pci_bytes_per_second", "probe_address", b"probe_address", "resources", b"resources", "server", b"server", "settings_given_back", b"settings_given_back", "step_nanoseconds", b"step_nanoseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,6 +276,7 @@ class Batch(_message.Message):
     CAPACITY_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
     PRESSED_FIELD_NUMBER: _builtins.int
+    BEHAVIOUR_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Grows by one with each batch of an incarnation."""
     roster_version: _builtins.int
@@ -280,6 +291,10 @@ class Batch(_message.Message):
     """float32: what each holds at the server; NaN unknown, infinite without limit."""
     pressed: _builtins.bytes
     """uint8: 1 where demand was pressed against the grant, else 0."""
+    @_builtins.property
+    def behaviour(self) -> Global___Behaviour:
+        """What no frame holds; not set where nobody measures it."""
+
     def __init__(
         self,
         *,
@@ -290,14 +305,157 @@ class Batch(_message.Message):
         capacity: _builtins.bytes = ...,
         grant: _builtins.bytes = ...,
         pressed: _builtins.bytes = ...,
+        behaviour: Global___Behaviour | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "grant", b"grant", "number", b"number", "pressed", b"pressed", "roster_version", b"roster_version", "time_nanoseconds", b"time_nanoseconds", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behaviour", b"behaviour", "capacity", b"capacity", "grant", b"grant", "number", b"number", "pressed", b"pressed", "roster_version", b"roster_version", "time_nanoseconds", b"time_nanoseconds", "used", b"used"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Batch: _TypeAlias = Batch  # noqa: Y015
+
+@_typing.final
+class Behaviour(_message.Message):
+    """How workloads behaved in the interval, columns in the roster's order; NaN unknown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    THROTTLED_SECONDS_FIELD_NUMBER: _builtins.int
+    THROTTLED_SECONDS_TOTAL_FIELD_NUMBER: _builtins.int
+    THROTTLED_PERIODS_RATIO_FIELD_NUMBER: _builtins.int
+    MAJOR_FAULTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_WORKING_SET_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_CACHE_FIELD_NUMBER: _builtins.int
+    SWAP_BYTES_FIELD_NUMBER: _builtins.int
+    STALLED_SOME_RATIO_FIELD_NUMBER: _builtins.int
+    STALLED_FULL_RATIO_FIELD_NUMBER: _builtins.int
+    STALLED_SOME_RATIO_10_SECONDS_FIELD_NUMBER: _builtins.int
+    MACHINE_FIELD_NUMBER: _builtins.int
+    interval_seconds: _builtins.float
+    """Seconds between the last two reads, as measured; NaN after the first."""
+    throttled_seconds: _builtins.bytes
+    """(workloads,) float64: seconds for which a quota stopped it in the interval, summed over cores."""
+    throttled_seconds_total: _builtins.bytes
+    """(workloads,) float64: the same since its cgroup was made."""
+    throttled_periods_ratio: _builtins.bytes
+    """(workloads,) float64: share of the quota's periods in which it was stopped."""
+    major_faults_per_second: _builtins.bytes
+    """(workloads,) float64: pages per second that had to come from disk."""
+    memory_bytes_working_set: _builtins.bytes
+    """(workloads,) float64: bytes of memory but for file pages that nobody touched lately."""
+    memory_bytes_cache: _builtins.bytes
+    """(workloads,) float64: bytes of file pages."""
+    swap_bytes: _builtins.bytes
+    """(workloads,) float64: bytes that were swapped out."""
+    stalled_some_ratio: _builtins.bytes
+    """(3, workloads) float64: share of the interval in which some task waited for cpu, memory, io (PSI)."""
+    stalled_full_ratio: _builtins.bytes
+    """(3, workloads) float64: in which all tasks did."""
+    stalled_some_ratio_10_seconds: _builtins.bytes
+    """(3, workloads) float64: the kernel's own average of the first, over 10 seconds."""
+    @_builtins.property
+    def machine(self) -> Global___MachineBehaviour:
+        """The whole server."""
+
+    def __init__(
+        self,
+        *,
+        interval_seconds: _builtins.float = ...,
+        throttled_seconds: _builtins.bytes = ...,
+        throttled_seconds_total: _builtins.bytes = ...,
+        throttled_periods_ratio: _builtins.bytes = ...,
+        major_faults_per_second: _builtins.bytes = ...,
+        memory_bytes_working_set: _builtins.bytes = ...,
+        memory_bytes_cache: _builtins.bytes = ...,
+        swap_bytes: _builtins.bytes = ...,
+        stalled_some_ratio: _builtins.bytes = ...,
+        stalled_full_ratio: _builtins.bytes = ...,
+        stalled_some_ratio_10_seconds: _builtins.bytes = ...,
+        machine: Global___MachineBehaviour | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["machine", b"machine"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval_seconds", b"interval_seconds", "machine", b"machine", "major_faults_per_second", b"major_faults_per_second", "memory_bytes_cache", b"memory_bytes_cache", "memory_bytes_working_set", b"memory_bytes_working_set", "stalled_full_ratio", b"stalled_full_ratio", "stalled_some_ratio", b"stalled_some_ratio", "stalled_some_ratio_10_seconds", b"stalled_some_ratio_10_seconds", "swap_bytes", b"swap_bytes", "throttled_periods_ratio", b"throttled_periods_ratio", "throttled_seconds", b"throttled_seconds", "throttled_seconds_total", b"throttled_seconds_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Behaviour: _TypeAlias = Behaviour  # noqa: Y015
+
+@_typing.final
+class MachineBehaviour(_message.Message):
+    """How a whole server behaved in the interval; NaN unknown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORES_FIELD_NUMBER: _builtins.int
+    CPU_CORES_USED_FIELD_NUMBER: _builtins.int
+    LOAD_AVERAGE_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_USED_FIELD_NUMBER: _builtins.int
+    SWAP_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    NETWORK_RECEIVE_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    NETWORK_TRANSMIT_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    STALLED_SOME_RATIO_FIELD_NUMBER: _builtins.int
+    STALLED_FULL_RATIO_FIELD_NUMBER: _builtins.int
+    STALLED_SOME_RATIO_10_SECONDS_FIELD_NUMBER: _builtins.int
+    cores: _builtins.float
+    """Cores it has."""
+    cpu_cores_used: _builtins.float
+    """Cores in use."""
+    memory_bytes: _builtins.float
+    """Bytes of memory it has."""
+    memory_bytes_used: _builtins.float
+    """Bytes of memory in use."""
+    swap_bytes: _builtins.float
+    """Bytes swapped out."""
+    disk_bytes_per_second: _builtins.float
+    """Bytes per second read from and written to disks."""
+    network_receive_bytes_per_second: _builtins.float
+    """Bytes per second received."""
+    network_transmit_bytes_per_second: _builtins.float
+    """Bytes per second sent."""
+    @_builtins.property
+    def load_average(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Three: tasks that run or wait, over 1, 5 and 15 minutes."""
+
+    @_builtins.property
+    def stalled_some_ratio(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Three: share of the interval in which something waited for cpu, memory, io (PSI)."""
+
+    @_builtins.property
+    def stalled_full_ratio(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Three: in which everything did."""
+
+    @_builtins.property
+    def stalled_some_ratio_10_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Three: the kernel's own average of the first, over 10 seconds."""
+
+    def __init__(
+        self,
+        *,
+        cores: _builtins.float = ...,
+        cpu_cores_used: _builtins.float = ...,
+        load_average: _abc.Iterable[_builtins.float] | None = ...,
+        memory_bytes: _builtins.float = ...,
+        memory_bytes_used: _builtins.float = ...,
+        swap_bytes: _builtins.float = ...,
+        disk_bytes_per_second: _builtins.float = ...,
+        network_receive_bytes_per_second: _builtins.float = ...,
+        network_transmit_bytes_per_second: _builtins.float = ...,
+        stalled_some_ratio: _abc.Iterable[_builtins.float] | None = ...,
+        stalled_full_ratio: _abc.Iterable[_builtins.float] | None = ...,
+        stalled_some_ratio_10_seconds: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cores", b"cores", "cpu_cores_used", b"cpu_cores_used", "disk_bytes_per_second", b"disk_bytes_per_second", "load_average", b"load_average", "memory_bytes", b"memory_bytes", "memory_bytes_used", b"memory_bytes_used", "network_receive_bytes_per_second", b"network_receive_bytes_per_second", "network_transmit_bytes_per_second", b"network_transmit_bytes_per_second", "stalled_full_ratio", b"stalled_full_ratio", "stalled_some_ratio", b"stalled_some_ratio", "stalled_some_ratio_10_seconds", b"stalled_some_ratio_10_seconds", "swap_bytes", b"swap_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MachineBehaviour: _TypeAlias = MachineBehaviour  # noqa: Y015
 
 @_typing.final
 class Orders(_message.Message):
@@ -404,16 +562,22 @@ class Heartbeat(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TIME_NANOSECONDS_FIELD_NUMBER: _builtins.int
+    SAMPLE_FOLLOWS_FIELD_NUMBER: _builtins.int
     time_nanoseconds: _builtins.int
     """Nanoseconds since 1970 UTC by the sender's clock."""
+    sample_follows: _builtins.bool
+    """From an agent: a sample follows within milliseconds. A device may make ready for it, and answers with a
+    sign of life of its own.
+    """
     def __init__(
         self,
         *,
         time_nanoseconds: _builtins.int = ...,
+        sample_follows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["time_nanoseconds", b"time_nanoseconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sample_follows", b"sample_follows", "time_nanoseconds", b"time_nanoseconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -440,3 +604,25 @@ class Taken(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Taken: _TypeAlias = Taken  # noqa: Y015
+
+@_typing.final
+class Goodbye(_message.Message):
+    """What an agent says at its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_GIVEN_BACK_FIELD_NUMBER: _builtins.int
+    settings_given_back: _builtins.int
+    """Settings it had changed, and gave back to their owner."""
+    def __init__(
+        self,
+        *,
+        settings_given_back: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings_given_back", b"settings_given_back"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015

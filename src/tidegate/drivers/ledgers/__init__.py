@@ -1,0 +1,1 @@
+"""What drivers write down before they change something: one writer at a time, and files that are whole."""

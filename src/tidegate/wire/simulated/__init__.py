@@ -1,0 +1,1 @@
+"""What a simulated fleet and `tidegate up` say to each other: generated from `proto/tidegate/simulated`."""

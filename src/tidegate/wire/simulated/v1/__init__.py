@@ -1,0 +1,1 @@
+"""Version 1 of it: `make proto` writes these modules."""
