@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "pause": ("autonomy", "pause"),
     "resume": ("autonomy", "resume"),
     "release": ("release", "command"),
+    "migrate": ("migrate", "command"),
     "doctor": ("doctor", "command"),
     "bench": ("bench", "command"),
     "agent": ("agent", "command"),

@@ -143,6 +143,27 @@ class Ledger:
         write_whole(self._path, msgspec.json.encode(self._book))
 
 
+def noted(path: Path, uuid: str) -> dict[str, Entry]:
+    """Return what a ledger, whoever holds it, notes of a domain's settings.
+
+    Raises:
+        InputError: the file is no ledger.
+
+    """
+    known = _read(path).domains.get(uuid)
+    return {} if known is None else known.settings
+
+
+def was_unplugged(path: Path, uuid: str, instance: int) -> bool:
+    """Whether a ledger, whoever holds it, notes that a domain lost a vCPU since it was started.
+
+    Raises:
+        InputError: the file is no ledger.
+
+    """
+    return _read(path).unplugged.get(uuid) == instance
+
+
 def _read(path: Path) -> Book:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Book)

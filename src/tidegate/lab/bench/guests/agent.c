@@ -5,7 +5,9 @@
  *   echo WORDS                  the words again
  *   burn CORES                  keep so many cores busy until told otherwise; 0.5 is one of them half the time
  *   hold BYTES                  have so many bytes of memory, each page written; more grows, fewer shrinks
- *   check                       read all of it; how many pages are not what was written
+ *   dirty RATE BYTES            write so many bytes a second, whole pages, over and over the same BYTES of memory of
+ *                               its own; RATE 0 stops and keeps it, BYTES 0 gives it back
+ *   check                       read all of both; how many pages are not what was written
  *   serve RATE MICROSECONDS PAGES   so many requests a second, due at fixed times: each computes for so long
  *                               and reads so many random pages of what is held; RATE 0 stops
  *   report                      latency of the requests since the last report, and the kernel's own counts
@@ -31,6 +33,7 @@
 #define CORES_MAX 64
 #define LATENCIES_MAX 65536
 #define BURN_PERIOD 0.01
+#define DIRTY_PERIOD 0.02
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static volatile double burn_cores, serve_rate, serve_microseconds, serve_pages;
@@ -154,6 +157,81 @@ static int hold(size_t pages) {
     return 0;
 }
 
+/* What is rewritten: each page begins with how often it was, and the rest follows from that and its number. */
+static unsigned char *rewritten;
+static size_t rewritten_pages, rewritten_count;
+static volatile double dirty_rate;
+static pthread_mutex_t dirty_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void rewrite_page(size_t page, uint64_t turn) {
+    uint64_t *words = (uint64_t *)(rewritten + page * PAGE), word = (page + 1) * 0x9E3779B97F4A7C15ULL ^ turn << 32;
+    words[0] = turn;
+    for (size_t i = 1; i < PAGE / 8; i++) words[i] = word = next(word);
+}
+
+/* The turn that a page is of, which all of it must show; 0 where it does not. */
+static uint64_t page_turn(size_t page) {
+    uint64_t *words = (uint64_t *)(rewritten + page * PAGE), turn = words[0];
+    uint64_t word = (page + 1) * 0x9E3779B97F4A7C15ULL ^ turn << 32;
+    for (size_t i = 1; i < PAGE / 8; i++) {
+        word = next(word);
+        if (words[i] != word) return 0;
+    }
+    return turn;
+}
+
+static void *dirty(void *unused) {
+    (void)unused;
+    double due = now();
+    for (;;) {
+        double rate = dirty_rate;
+        if (rate <= 0) {
+            usleep(20000);
+            due = now();
+            continue;
+        }
+        due += DIRTY_PERIOD;
+        if (now() - due > DIRTY_PERIOD) due = now(); /* what could not be written in time is not made up for */
+        else sleep_until(due);
+        pthread_mutex_lock(&dirty_lock);
+        for (size_t left = (size_t)(rate * DIRTY_PERIOD / PAGE + 0.5); left && rewritten_pages; left--, rewritten_count++)
+            rewrite_page(rewritten_count % rewritten_pages, rewritten_count / rewritten_pages + 1);
+        pthread_mutex_unlock(&dirty_lock);
+    }
+    return NULL;
+}
+
+static int keep_dirty(double rate, size_t pages) {
+    pthread_mutex_lock(&dirty_lock);
+    dirty_rate = 0;
+    int failed = 0;
+    if (pages != rewritten_pages) {
+        if (rewritten_pages) munmap(rewritten, rewritten_pages * PAGE);
+        rewritten_pages = rewritten_count = 0;
+        void *made = pages ? mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : NULL;
+        failed = made == MAP_FAILED;
+        if (!failed) {
+            rewritten = made, rewritten_pages = pages;
+            for (; rewritten_count < pages; rewritten_count++) rewrite_page(rewritten_count, 1);
+        }
+    }
+    dirty_rate = failed ? 0 : rate;
+    pthread_mutex_unlock(&dirty_lock);
+    return failed;
+}
+
+/* A page is wrong where it is torn, or not of the turn that it must be of by now. */
+static size_t wrong_turns(void) {
+    size_t bad = 0;
+    pthread_mutex_lock(&dirty_lock);
+    for (size_t page = 0; page < rewritten_pages; page++) {
+        size_t turn = rewritten_count / rewritten_pages + (page < rewritten_count % rewritten_pages);
+        bad += page_turn(page) != turn;
+    }
+    pthread_mutex_unlock(&dirty_lock);
+    return bad;
+}
+
 static int by_size(const void *a, const void *b) {
     uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
     return (left > right) - (left < right);
@@ -220,7 +298,10 @@ static void do_as_told(char *line, char *answer, size_t size) {
     else if (!strcmp(line, "check")) {
         size_t bad = 0;
         for (size_t page = 0; page < held_pages; page++) bad += !page_holds(page);
-        snprintf(answer, size, "ok pages=%zu bad=%zu", held_pages, bad);
+        bad += wrong_turns();
+        snprintf(answer, size, "ok pages=%zu bad=%zu rewritten=%zu", held_pages + rewritten_pages, bad, rewritten_count);
+    } else if (sscanf(line, "dirty %lf %lf", &a, &b) == 2 && a >= 0 && b >= 0) {
+        snprintf(answer, size, keep_dirty(a, (size_t)b / PAGE) ? "error no such memory" : "ok");
     } else if (sscanf(line, "serve %lf %lf %lf", &a, &b, &c) == 3 && a >= 0 && a <= 10000) {
         serve_microseconds = b, serve_pages = c, serve_rate = a;
         snprintf(answer, size, "ok");
@@ -235,6 +316,7 @@ int main(int count, char **words) {
     int port = count > 1 ? open(words[1], O_RDWR) : -1;
     if (port < 0) return 1;
     pthread_create(&thread, NULL, serve, NULL);
+    pthread_create(&thread, NULL, dirty, NULL);
     pthread_create(&thread, NULL, bring_online, NULL);
     for (size_t used = 0;;) {
         ssize_t got = read(port, line + used, 1);

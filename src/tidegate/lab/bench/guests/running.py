@@ -29,6 +29,11 @@ class Guest:
     agent: GuestAgent | None
     """None of one that has no system, or was not waited for."""
 
+    @property
+    def uuid(self) -> str:
+        """What it is known by wherever it is."""
+        return str(self.domain.UUIDString())
+
     def ask(self, request: str, *, seconds: float = 20.0) -> dict[str, str]:
         """Ask the agent inside."""
         assert self.agent is not None, "a guest without a system has no agent"

@@ -17,6 +17,7 @@ from tidegate.drivers.libvirt.server import LibvirtServer
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.lab.bench.guests.running import Host, lent
 from tidegate.lab.bench.result import Benchmark, Row, machine, row
+from tidegate.lab.bench.vm.cycling import cycle_rows
 from tidegate.lab.bench.vm.resizing import resizing_rows
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def bench_vm(*, seed: int, progress: Callable[[str, int, int], None]) -> Benchma
         rows.append(row("boot_seconds", perf_counter() - started, "s", BOOT_SECONDS_LIMIT))
         rows += resizing_rows(host, guest, progress)
         rows += _telemetry(host, progress)
-    return Benchmark(area="vm", machine=machine(), seed=seed, rows=tuple(rows))
+    cycled, notes = cycle_rows(seed=seed, progress=progress)
+    return Benchmark(area="vm", machine=machine(), seed=seed, rows=(*rows, *cycled), notes=tuple(notes))
 
 
 def _telemetry(host: Host, progress: Callable[[str, int, int], None]) -> list[Row]:

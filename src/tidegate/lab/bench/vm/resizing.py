@@ -17,12 +17,12 @@ from tidegate.model.plan import Actions, Kind
 from tidegate.model.roster import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from tidegate.lab.bench.guests.running import Guest, Host
     from tidegate.model.snapshot import Snapshot
 
-CPU, MEMORY = 0, 1
+CPU, MEMORY, NETWORK, STORAGE = range(4)
 SECONDS_MAX: Final = 90.0
 WAYS: Final = (
     ("quota_ms", CPU, 0.25, "ms", 1000.0),
@@ -46,16 +46,23 @@ def resizing_rows(host: Host, guest: Guest, progress: Callable[[str, int, int], 
     ) as server:
         for at, (name, resource, ratio, unit, units) in enumerate(WAYS):
             progress(name, at, len(WAYS) + len(PLUGS))
-            rows.append(row(name, units * _seconds(server, resource, ratio), unit))
+            rows.append(row(name, units * resized_seconds(server, resource, ratio), unit))
         guest.domain.setMetadata(2, '<policy plug="yes"/>', "tidegate", POLICY_URI, 1)
         for at, (name, ratio, unit, units) in enumerate(PLUGS, len(WAYS)):
             progress(name, at, len(WAYS) + len(PLUGS))
-            rows.append(row(name, units * _seconds(server, CPU, ratio), unit))
+            rows.append(row(name, units * resized_seconds(server, CPU, ratio), unit))
     return rows
 
 
-def _seconds(server: LibvirtServer, resource: int, ratio: float) -> float:
-    """Return how long it took until what was asked for was read back."""
+def resized_seconds(
+    server: LibvirtServer, resource: int, ratio: float, good: Collection[int] = (Phase.APPLIED,)
+) -> float:
+    """Return how long it took until what was asked for was read back.
+
+    Raises:
+        TidegateError: it did not come about as one of ``good``.
+
+    """
     server.read()
     actions = _resized(server.read(), resource, ratio)
     started = perf_counter()
@@ -64,7 +71,7 @@ def _seconds(server: LibvirtServer, resource: int, ratio: float) -> float:
         raise TidegateError(f"a guest was not resized within {SECONDS_MAX:g} s")
     seconds = perf_counter() - started
     server.read()
-    if (server.collect().phase != Phase.APPLIED).any():
+    if not np.isin(server.collect().phase, list(good)).all():
         raise TidegateError("a guest did not do as it was asked; see its console")
     return seconds
 

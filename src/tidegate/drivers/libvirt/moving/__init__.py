@@ -1,0 +1,1 @@
+"""Moves VMs between hosts while they run: through libvirt, or through two emulators' own control sockets."""
