@@ -54,4 +54,19 @@ def locked(
     return lock
 
 
-__all__ = ["locked"]
+def locked_ledger(path: Path, changes: str) -> int:
+    """Lock the ledger of those who change one kind of thing, which ``changes`` names; as `locked`.
+
+    Raises:
+        InputError: another process holds it, or it can't be written.
+
+    """
+    return locked(
+        path.with_name(f"{path.name}.lock"),
+        what=f"the ledger {path}",
+        remedy="run as root or name another file",
+        doing=f"is changing {changes} with the ledger {path}",
+    )
+
+
+__all__ = ["locked", "locked_ledger"]

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from tidegate.drivers.ledgers.files import write_whole
-from tidegate.drivers.ledgers.locks import locked
+from tidegate.drivers.ledgers.locks import locked_ledger
 from tidegate.model.errors import InputError
 
 LEDGER_PATH: Final = Path("/run/tidegate/libvirt.json")
@@ -69,12 +69,7 @@ class Ledger:
 
         """
         self._path = path
-        self._descriptor = locked(
-            path.with_name(f"{path.name}.lock"),
-            what=f"the ledger {path}",
-            remedy="run as root or name another file",
-            doing=f"is changing VMs with the ledger {path}",
-        )
+        self._descriptor = locked_ledger(path, "VMs")
         self._lock = threading.Lock()
         try:
             self._book = _read(path)

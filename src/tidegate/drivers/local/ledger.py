@@ -19,7 +19,7 @@ import msgspec
 from tidegate.drivers.cgroups.kernel_files import read_text, write_text
 from tidegate.drivers.cgroups.limits import SETTINGS
 from tidegate.drivers.ledgers.files import write_whole
-from tidegate.drivers.ledgers.locks import locked
+from tidegate.drivers.ledgers.locks import locked_ledger
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:
@@ -95,12 +95,7 @@ class Ledger:
 
         """
         self._path = path
-        self._lock = locked(
-            path.with_name(f"{path.name}.lock"),
-            what=f"the ledger {path}",
-            remedy="run as root or name another file",
-            doing=f"is changing limits with the ledger {path}",
-        )
+        self._lock = locked_ledger(path, "limits")
         self._book = Book(boot=boot, pid=os.getpid(), entries={})
 
     def owner_text(self, file: str, current: str) -> str:
