@@ -127,16 +127,17 @@ class DaemonWay:
     def measure(self, seconds: int) -> Measured:
         """Look for so long how much memory it uses, and how fast it writes it: the mean of whole seconds."""
         with self._in_a_sentence("can't be measured"):
-            rates = [self._rate() for _ in range(max(seconds, 1))]
+            # Exact on KVM; emulated it finds nothing.
+            is_emulated = described(self._domain.XMLDesc(0)).is_emulated
+            mode = 0 if is_emulated else self._libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP
+            rates = [self._rate(mode) for _ in range(max(seconds, 1))]
             stats = self._domain.memoryStats()
         return Measured(used_bytes=used_bytes(stats), dirty_bytes_per_second=sum(rates) / len(rates))
 
-    def _rate(self) -> float:
+    def _rate(self, mode: int) -> float:
         """Return the bytes of pages that are written within a second."""
         libvirt, domain = self._libvirt, self._domain
-        # Exact on KVM; emulated it finds nothing.
-        emulated = described(domain.XMLDesc(0)).is_emulated
-        domain.startDirtyRateCalc(1, 0 if emulated else libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP)
+        domain.startDirtyRateCalc(1, mode)
         deadline, pause = monotonic() + MEASURE_SECONDS_MAX, threading.Event()
         pause.wait(1.0)
         while monotonic() < deadline:

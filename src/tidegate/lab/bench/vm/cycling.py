@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tidegate.app.moving import forecast_of
 from tidegate.drivers.libvirt.moving.orders import MoveOrder, MovePhase
 from tidegate.drivers.libvirt.policy import POLICY_URI
 from tidegate.drivers.libvirt.server import LibvirtServer
@@ -19,7 +20,6 @@ from tidegate.lab.bench.vm.leftovers import standing
 from tidegate.lab.bench.vm.resizing import CPU, MEMORY, NETWORK, STORAGE, resized_seconds
 from tidegate.model.errors import TidegateError
 from tidegate.model.outcome import Phase
-from tidegate.plan.live_moves import predicted_moves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,14 +169,8 @@ def _predicted(pair: Pair, guest: Guest, host: Host, order: MoveOrder) -> float:
         measured = way.measure(MEASURE_SECONDS)
     finally:
         way.close()
-    found = predicted_moves(
-        used_bytes=measured.used_bytes,
-        dirty_bytes_per_second=measured.dirty_bytes_per_second,
-        link_bytes_per_second=MACHINE_BYTES_PER_SECOND,
-        limit_bytes_per_second=order.bytes_per_second_max,
-        downtime_seconds_max=order.downtime_seconds_max,
-    )
-    return float(found.seconds)
+    seconds = forecast_of(measured, order, MACHINE_BYTES_PER_SECOND).seconds
+    return float("inf") if seconds is None else seconds
 
 
 def _rows(done: Cycles, cycles: int) -> list[Row]:
