@@ -127,14 +127,12 @@ class Books:
         before = self._leases.get(lease.name)
         self._leases[lease.name] = lease
         self._of.setdefault(lease.vm, {})[lease.name] = lease
-        number = lease.name.rpartition("-")[2]
-        self._last = max(self._last, int(number) if number.isdecimal() else 0)
+        self._last = max(self._last, _number(lease.name))
         self._draw(lease.vm, lease.claim.resource, {*_supplies(lease), *_supplies(before)})
 
     def _end(self, ended: Ended) -> None:
         lease = self._leases.pop(ended.name, None)
-        number = ended.name.rpartition("-")[2]
-        self._last = max(self._last, int(number) if number.isdecimal() else 0)
+        self._last = max(self._last, _number(ended.name))
         if lease is not None:
             del self._of[lease.vm][lease.name]
             if not self._of[lease.vm]:
@@ -153,6 +151,12 @@ class Books:
                 drawn[vm] = amount
             else:
                 drawn.pop(vm, None)
+
+
+def _number(name: str) -> int:
+    """Return the number in a lease's name; 0 where it has none."""
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _supplies(lease: Lease | None) -> tuple[str, ...]:

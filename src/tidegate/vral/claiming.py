@@ -124,8 +124,7 @@ def renewed(books: Books, vm: str, name: str, asked: Asked, market: Market, now_
         raise Short(claim.resource, missing=claim.least - found, found=found, looked=decision.looked)
     moved = decision.found > decision.ready * (1 + ROUNDING_RATIO)
     if moved:
-        due = now_seconds + claim.deadline_seconds
-        kept = replace(kept, health=Health.APPLYING, due_seconds=due)
+        kept = kept.applied_from(now_seconds)
     return Change(put=replace(kept, parts=parts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -100,6 +100,11 @@ class Lease:
         """What it lacks of what was wanted; rounding is nothing."""
         lacks = self.claim.wanted - self.amount
         return lacks if lacks > ROUNDING_RATIO * self.claim.wanted else 0.0
+
+    def applied_from(self, now_seconds: float) -> Lease:
+        """Return the lease as it is once something of it has moved: to be in force by its deadline."""
+        due = now_seconds + self.claim.deadline_seconds
+        return replace(self, health=Health.APPLYING, due_seconds=due)
 
     def drawn(self, supply: str) -> float:
         """Return what of it comes from one supply."""

@@ -115,8 +115,7 @@ def _given_way(
     parts = merged(stays, decision.parts)
     if decision.missing <= 0:
         # Where it lives is not told: the guest sees that it is being applied, and no more.
-        due = now_seconds + lease.claim.deadline_seconds
-        return Change(put=replace(lease, parts=parts, health=Health.APPLYING, due_seconds=due))
+        return Change(put=replace(lease, parts=parts).applied_from(now_seconds))
     return _shrunk_with_notice(lease, parts, now_seconds)
 
 
@@ -204,8 +203,7 @@ def _more(books: Books, lease: Lease, market: Market, now_seconds: float) -> Cha
         moved = decision.found > decision.ready * (1 + ROUNDING_RATIO)
         grown = replace(lease, parts=parts)
         if moved:
-            due = now_seconds + lease.claim.deadline_seconds
-            grown = replace(grown, health=Health.APPLYING, due_seconds=due)
+            grown = grown.applied_from(now_seconds)
         return Change(put=grown, notices=(Notice(why=Why.GROWN, lease=grown, amount=grown.amount),))
     if now_seconds - lease.pressed_seconds < PRESSURE_AGAIN_SECONDS:
         return None

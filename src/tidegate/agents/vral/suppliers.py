@@ -7,7 +7,7 @@ says with the next sample: a promise is in force when it is read back, not when 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -97,6 +97,4 @@ class SettableOf(Protocol):
         ...
 
 
-NO_SUPPLIERS: Final[tuple[Supplier, ...]] = ()
-
-__all__ = ["NO_SUPPLIERS", "HostSupplier", "SettableOf", "Supplier"]
+__all__ = ["HostSupplier", "SettableOf", "Supplier"]
