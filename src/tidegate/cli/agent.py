@@ -15,6 +15,7 @@ from tidegate.app.state import state_folder
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli import agent_options as options
 from tidegate.cli.durations import parse_duration_seconds
+from tidegate.cli.until_eof import UntilEof
 from tidegate.drivers.local.server import VIOLATION_RATE
 from tidegate.model.application import checked_name
 from tidegate.model.errors import InputError
@@ -44,7 +45,7 @@ def command(
     listen: options.Listen = "",
     ledger: options.Ledger = None,
     baseline: options.Baseline = True,
-    until_eof: options.UntilEof = False,
+    until_eof: UntilEof = False,
     simulated: options.Simulated = False,
     scenario: options.Scenario = None,
     trace: options.Trace = None,

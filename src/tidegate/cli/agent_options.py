@@ -48,9 +48,6 @@ Ledger = Annotated[
 Baseline = Annotated[
     bool, typer.Option(help="Let this server's own safe baseline decide after a minute without the device.")
 ]
-UntilEof = Annotated[
-    bool, typer.Option("--until-eof", help="End when standard input does: when who started it is gone.")
-]
 Simulated = Annotated[
     bool, typer.Option("--simulated", help="Be the agent of a simulated fleet, as 'tidegate up' starts it.")
 ]

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from tidegate.cli.doctor import printable
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.journals import JournalOption, Opened, opened
+from tidegate.cli.saying import say
 from tidegate.journal.sql.controls import controls_of
 from tidegate.model.autonomy import Level, level
 from tidegate.model.errors import InputError
@@ -185,9 +183,7 @@ def _tell(said: Iterator[str] | Sequence[str], journals: Sequence[Opened], json:
     lines = list(said)
     if json is not None:
         write_atomically(json, msgspec.json.format(msgspec.json.encode(figures(journals))))
-    console = Console()
-    for line in lines:
-        console.print(Text(printable(line)), soft_wrap=not console.is_terminal)
+    say(*lines)
 
 
 __all__ = ["allow", "autonomy_app", "figures", "forget", "pause", "resume", "show"]

@@ -19,7 +19,6 @@ from tidegate.cli.card_line import (
     ask,
     console,
     request_id,
-    say,
     write_json,
 )
 from tidegate.cli.card_tables import (
@@ -33,6 +32,7 @@ from tidegate.cli.card_tables import (
     word,
 )
 from tidegate.cli.durations import parse_duration_seconds
+from tidegate.cli.saying import say
 from tidegate.model.errors import InputError, TidegateError
 
 if TYPE_CHECKING:

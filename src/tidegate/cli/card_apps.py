@@ -18,11 +18,11 @@ from tidegate.cli.card_line import (
     ask,
     console,
     request_id,
-    say,
     write_json,
 )
 from tidegate.cli.card_tables import applications_table, conditions, last
 from tidegate.cli.durations import parse_duration_seconds
+from tidegate.cli.saying import say
 from tidegate.model.application import ApplicationSpec, ApplicationState, Restart, Sla
 from tidegate.model.byte_amounts import parse_bytes
 from tidegate.model.errors import InputError

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from tidegate.cli.doctor import printable
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.drivers.local.clock import SystemClock
 from tidegate.model.application import checked_name
@@ -209,12 +207,6 @@ def console() -> Console:
     return made
 
 
-def say(text: str) -> None:
-    """Say one sentence."""
-    made = console()
-    made.print(Text(printable(text)), soft_wrap=not made.is_terminal)
-
-
 __all__ = [
     "WHICH",
     "WHICHEVER",
@@ -228,6 +220,5 @@ __all__ = [
     "console",
     "plain",
     "request_id",
-    "say",
     "write_json",
 ]

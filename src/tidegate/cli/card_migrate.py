@@ -17,10 +17,10 @@ from tidegate.cli.card_line import (
     ask,
     console,
     request_id,
-    say,
     write_json,
 )
 from tidegate.cli.card_tables import last, migrations_table, word
+from tidegate.cli.saying import say
 from tidegate.model.errors import TidegateError
 
 if TYPE_CHECKING:

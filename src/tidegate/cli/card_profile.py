@@ -17,11 +17,11 @@ from tidegate.cli.card_line import (
     ask,
     console,
     request_id,
-    say,
     write_json,
 )
 from tidegate.cli.card_tables import curve_table, last, sample_cells, samples_table
 from tidegate.cli.durations import parse_duration_seconds
+from tidegate.cli.saying import say
 from tidegate.model.errors import InputError
 from tidegate.model.resources import Resource
 

@@ -15,6 +15,7 @@ from tidegate.app.state import FLEET, state_folder
 from tidegate.app.threads import one_blas_thread
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.cli.named_addresses import named_addresses
+from tidegate.cli.until_eof import UntilEof
 from tidegate.model.application import checked_name
 from tidegate.model.autonomy import level
 from tidegate.plan.cards import CardPlanner
@@ -49,10 +50,7 @@ def command(
         str, typer.Option(help="Autonomy of applications that no rule names: observe, recommend, auto.")
     ] = "auto",
     ticks: Annotated[int | None, typer.Option(min=1, help="End after so many looks.")] = None,
-    until_eof: Annotated[
-        bool,
-        typer.Option("--until-eof", help="End when standard input does: when who started it is gone."),
-    ] = False,
+    until_eof: UntilEof = False,
 ) -> None:
     """Own which card each application is on: take in, move to where it is served best, empty what is drained.
 

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from tidegate.app.artefacts import model_store
 from tidegate.app.threads import one_blas_thread
-from tidegate.cli.doctor import printable
 from tidegate.cli.durations import duration_text, parse_duration_seconds
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.models import ModelsOption
+from tidegate.cli.saying import say
 from tidegate.cli.train import progress_bar
 from tidegate.drivers.local.clock import SystemClock
 
@@ -54,9 +52,7 @@ def command(
         )
     if json is not None:
         write_atomically(json, msgspec.json.format(msgspec.json.encode(figures(judgement))))
-    console = Console(highlight=False)
-    for line in _told(judgement):
-        console.print(Text(printable(line)), soft_wrap=not console.is_terminal)
+    say(*_told(judgement))
 
 
 def figures(judgement: Judgement) -> dict[str, object]:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
-from rich.text import Text
 
 from tidegate.app.moving import LINK_BYTES_PER_SECOND, forecast_of, way_of
-from tidegate.cli.doctor import printable
 from tidegate.cli.durations import parse_duration_seconds
 from tidegate.cli.files import check_writable, write_atomically
 from tidegate.cli.migrate_options import (
@@ -33,6 +31,7 @@ from tidegate.cli.migrate_options import (
     WithinOption,
     XmlOption,
 )
+from tidegate.cli.saying import say
 from tidegate.cli.turning import stopped_by_signals
 from tidegate.drivers.libvirt.ledger import LEDGER_PATH
 from tidegate.drivers.libvirt.moving.daemons import DaemonWay
@@ -101,7 +100,7 @@ def command(
         expected = forecast_of(
             way.measure(MEASURE_SECONDS), order, _speed(link, "--link", LINK_BYTES_PER_SECOND)
         )
-        _say(_forecast_text(vm, expected, order))
+        say(_forecast_text(vm, expected, order))
         record = None if dry_run else _moved(way, order, notes)
     finally:
         way.close()
@@ -154,7 +153,7 @@ def _told(record: MoveRecord) -> None:
     """
     if record.phase is not MovePhase.SUCCEEDED:
         raise TidegateError(f"{record.name} was not moved and goes on where it was: {record.reason}")
-    _say(
+    say(
         f"{record.name} runs at {record.target}: {record.seconds:.3g} s in all, "
         f"{record.memory_seconds:.3g} s for {_megabytes(record.bytes_sent)} in {record.rounds} rounds, "
         f"still for {1000 * record.downtime_seconds:.0f} ms."
@@ -164,9 +163,9 @@ def _told(record: MoveRecord) -> None:
 def _settle_all(notes: Path) -> None:
     found = reconciled(way_of, notes)
     for one in found:
-        _say(_settled_text(one))
+        say(_settled_text(one))
     if not found:
-        _say(f"Nothing to put right: no move is noted in {notes} but what is under way.")
+        say(f"Nothing to put right: no move is noted in {notes} but what is under way.")
     left = [one.route.name for one in found if one.place is None]
     if left:
         raise TidegateError(f"could not be settled now, and stay noted in {notes}: {', '.join(left)}")
@@ -199,11 +198,6 @@ def _speed(text: str, option: str, otherwise: float) -> float:
     if speed <= 0:
         raise InputError(f"{option} {text} is no speed; give one like 100MB")
     return speed
-
-
-def _say(sentence: str) -> None:
-    console = Console()
-    console.print(Text(printable(sentence)), soft_wrap=not console.is_terminal)
 
 
 __all__ = ["command"]

@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tidegate.cli.card_amounts import amounts_text
-from tidegate.cli.card_line import WHICHEVER, Asked, ask, console, plain, say
+from tidegate.cli.card_line import WHICHEVER, Asked, ask, console, plain
 from tidegate.cli.card_tables import instant, last, milliseconds
 from tidegate.cli.doctor import printable
 from tidegate.cli.files import write_atomically
+from tidegate.cli.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from tidegate.app.servers import LOCAL, libvirt_uri
-from tidegate.cli.doctor import printable
 from tidegate.cli.files import check_writable, write_atomically
+from tidegate.cli.saying import say
 from tidegate.drivers.libvirt.ledger import LEDGER_PATH as VMS_LEDGER_PATH
 from tidegate.drivers.libvirt.server import release as release_vms
 from tidegate.drivers.local.ledger import LEDGER_PATH, Released
@@ -49,10 +47,8 @@ def command(
     if json is not None:
         content = msgspec.json.encode({"ledger": str(where), **asdict(released)})
         write_atomically(json, msgspec.json.format(content))
-    console = Console()
     lines = sentences(released, where) if isinstance(released, Released) else vm_sentences(released, where)
-    for line in lines:
-        console.print(Text(printable(line)), soft_wrap=not console.is_terminal)
+    say(*lines)
     refused = () if isinstance(released, Released) else released.refused
     if refused:
         raise TidegateError(f"could not be given back now, and stay noted in {where}: {', '.join(refused)}")
