@@ -262,7 +262,7 @@ class Deciding:
         """Do what no order waits for; where it fails, the next turn begins with it."""
         try:
             self._look()
-            if self._turn is not None:
+            if self._turn is not None and self.servers.want_foretold:
                 self._foretelling.seen(self._turn)
             (self._kept or self._loop).think()
             if self.rehearsal is not None:

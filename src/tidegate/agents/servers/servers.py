@@ -192,13 +192,17 @@ class Servers:
 
     def is_complete(self, *, besides: str = "") -> bool:
         """Return whether every server that is heard has sent a sample since the last read, but one."""
-        due = [one for name, one in self._servers.items() if name != besides and not self.is_lost(name)]
-        return bool(due) and all(one.sample is not None and one.sample is not one.read for one in due)
+        due = self._due(besides)
+        return bool(due) and not any(map(_is_missing, due.values()))
 
     def lacks_only(self, server: str, *, besides: str = "") -> bool:
         """Return whether only this server's sample is missing, but that of one, since the last read."""
-        due = {name for name, one in self._servers.items() if one.sample is None or one.sample is one.read}
-        return {name for name in due if name != besides and not self.is_lost(name)} == {server}
+        return {name for name, one in self._due(besides).items() if _is_missing(one)} == {server}
+
+    @property
+    def want_foretold(self) -> bool:
+        """Whether any server asked to be told what its workloads are expected to need."""
+        return any(one.greeting.wants_foretold for one in self._servers.values())
 
     @property
     def joined(self) -> Joined:
@@ -265,6 +269,12 @@ class Servers:
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _due(self, besides: str) -> dict[str, _Server]:
+        """Return the servers that are heard, but one."""
+        return {
+            name: one for name, one in self._servers.items() if name != besides and not self.is_lost(name)
+        }
+
     def _all(self) -> Joined:
         """Return who there is; the same object as long as every roster is."""
         present = [(one.greeting, one.who) for one in self._servers.values() if one.who is not None]
@@ -306,6 +316,11 @@ class Servers:
         )
         server.waiting.append(orders)
         self._called(part.server)
+
+
+def _is_missing(one: _Server) -> bool:
+    """Whether a server has sent no sample since the last read."""
+    return one.sample is None or one.sample is one.read
 
 
 def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:

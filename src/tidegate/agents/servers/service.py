@@ -10,6 +10,7 @@ from tidegate.model.refusals import Because, Refusal
 from tidegate.wire.card.v1 import telemetry_pb2, telemetry_pb2_grpc
 from tidegate.wire.foretelling import foretold_message
 from tidegate.wire.frames import greeting_record, roster_record, sample_record
+from tidegate.wire.hellos import first_message
 from tidegate.wire.identities import Role, require
 from tidegate.wire.orders import orders_message, outcomes_record
 from tidegate.wire.serving import Served
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from tidegate.wire.orders import ServerOrders, ServerOutcomes
 
 HEARTBEAT_SECONDS: Final = 1.0
-HELLO_SECONDS: Final = 10.0
-"""How long a stream may be open before it says who it is."""
 
 _Context = Any
 _Request = telemetry_pb2.ConnectRequest
@@ -156,13 +155,7 @@ class TelemetryService(telemetry_pb2_grpc.TelemetryServiceServicer):
             Refusal: it names nobody, in time, or somebody else than the certificate does.
 
         """
-        try:
-            first = await asyncio.wait_for(anext(requests), HELLO_SECONDS)
-        except (TimeoutError, StopAsyncIteration) as error:
-            raise Refusal(Because.TOO_LATE, f"nobody said hello within {HELLO_SECONDS:g} s") from error
-        if first.WhichOneof("message") != "hello":
-            raise Refusal(Because.NOT_NOW, "the first message must be a hello", field="hello")
-        greeting = greeting_record(first.hello)
+        greeting = greeting_record((await first_message(requests)).hello)
         require(context, Role.AGENT, name=greeting.server)
         if greeting.server == self._card:
             raise Refusal(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tidegate.model.refusals import Because, Refusal
 from tidegate.wire.fields import checked_text
+from tidegate.wire.hellos import first_message
 from tidegate.wire.serving import Served
 from tidegate.wire.simulated.v1 import world_pb2, world_pb2_grpc
 from tidegate.wire.worlds import FLEET_BYTES_MAX
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     import grpc
 
     from tidegate.agents.together.far_fleet import FarFleet
-
-HELLO_SECONDS: Final = 10.0
-"""How long a stream may be open before it says which fleet it has."""
 
 _Request = world_pb2.ConnectRequest
 _Response = world_pb2.ConnectResponse
@@ -63,13 +61,8 @@ class WorldService(world_pb2_grpc.WorldServiceServicer):
             Refusal: it did not in time, or names another.
 
         """
-        try:
-            first = await asyncio.wait_for(anext(requests), HELLO_SECONDS)
-        except (TimeoutError, StopAsyncIteration) as error:
-            raise Refusal(Because.TOO_LATE, f"nobody said hello within {HELLO_SECONDS:g} s") from error
-        if first.WhichOneof("message") != "hello":
-            raise Refusal(Because.NOT_NOW, "the first message must be a hello", field="hello")
-        named = checked_text("hello.fleet", first.hello.fleet, FLEET_BYTES_MAX)
+        hello = (await first_message(requests)).hello
+        named = checked_text("hello.fleet", hello.fleet, FLEET_BYTES_MAX)
         if named != self._fleet.name:
             raise Refusal(
                 Because.INVALID,
