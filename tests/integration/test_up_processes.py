@@ -29,6 +29,18 @@ PATIENCE_SECONDS = 60
 """Far more than any of this takes on an idle machine."""
 
 
+def ran(*command):
+    """Run a command to its end, and return what came of it and what it said."""
+    return subprocess.run(
+        command,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
 def environment():
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path), "COLUMNS": "100"}
@@ -216,16 +228,9 @@ def test_an_agent_that_never_comes_back_ends_it_with_the_agent_s_own_words(up, t
 
 
 def test_a_long_step_need_not_end_before_it_starts():
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tidegate.cli.main", "up", "--policy", "calibrated_reactive"),
-            *("--only", "machine", "--step", "10m", "--ticks", "1"),
-        ],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
+    done = ran(
+        *(sys.executable, "-m", "tidegate.cli.main", "up", "--policy", "calibrated_reactive"),
+        *("--only", "machine", "--step", "10m", "--ticks", "1"),
     )
     assert done.returncode == 0, done.stderr
 
@@ -252,16 +257,9 @@ def test_the_same_seed_decides_the_same_in_one_process_and_in_several(tmp_path, 
         name = "one" if mode else "several"
         out = tmp_path / f"{name}.json"
         for ticks in (TICKS,) if stop is None else (stop, TICKS - stop):
-            done = subprocess.run(
-                [
-                    *(*COMMAND, *mode, "--only", "simulated", "--speed", "0", "--ticks", str(ticks)),
-                    *("--journal", str(tmp_path / f"{name}.db"), "--json", str(out), "--seed", "3"),
-                ],
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_SECONDS,
-                check=False,
+            done = ran(
+                *(*COMMAND, *mode, "--only", "simulated", "--speed", "0", "--ticks", str(ticks)),
+                *("--journal", str(tmp_path / f"{name}.db"), "--json", str(out), "--seed", "3"),
             )
             assert done.returncode == 0, done.stderr
         outcome[name] = decided(tmp_path / f"{name}.db"), json.loads(out.read_text())
@@ -302,16 +300,9 @@ def test_what_an_agent_can_not_do_is_one_sentence_and_exit_code_2(tmp_path):
         pytest.skip("needs root to be allowed to act at all: run the tests as root")
     no_folder = tmp_path / "file"
     no_folder.write_text("is in the way")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", LEDGER_ELSEWHERE, str(no_folder / "limits.json")),
-            *("up", "--only", "machine", "--act", "--ticks", "1"),
-        ],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
+    done = ran(
+        *(sys.executable, "-c", LEDGER_ELSEWHERE, str(no_folder / "limits.json")),
+        *("up", "--only", "machine", "--act", "--ticks", "1"),
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"tidegate: the ledger {no_folder / 'limits.json'} can't be written")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -162,23 +163,19 @@ class SideBySide:
         )
         self.notes = spoken.notes
         for note in self.notes:
-            self._tell(note)
+            self.tell(KIND, note)
         return Beside(
             options,
             spoken,
             resources=trace.resources,
             step_seconds=trace.step_seconds,
-            tell=self._tell,
+            tell=partial(self.tell, KIND),
         )
 
     def tell(self, kind: str, sentence: str) -> None:
         """Note something a person should know in the journal, if there is one."""
         if self._journal is not None:
             self._journal.event(self.fleet.now_seconds(), kind, sentence)
-
-    def _tell(self, sentence: str) -> None:
-        """Note a problem of the day ahead."""
-        self.tell(KIND, sentence)
 
     def go_on(self, where: Location) -> Resumed | None:
         """Go on from the journal; None at the first start.

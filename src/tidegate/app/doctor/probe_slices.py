@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from tidegate.drivers.gpu.geometry import geometry_of, instances_of
 from tidegate.drivers.gpu.policies import schedule_of
 from tidegate.drivers.gpu.port import ABSENT_CODES, NO_PERMISSION, code_of
-from tidegate.drivers.gpu.reading import mode_of, slices_of, vgpus_of
+from tidegate.drivers.gpu.reading import mode_of, slices_of
+from tidegate.drivers.gpu.server import GPUS_MAX
 from tidegate.model.gpu import SliceMode
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from tidegate.drivers.gpu.port import Nvml
     from tidegate.model.gpu import Geometry, Slice
     from tidegate.model.gpu_sharing import VgpuSchedule
-
-GPUS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +87,8 @@ def _seen(nvml: Nvml, number: int, device: Any) -> SlicesSeen:  # noqa: ANN401 -
 def _vgpus(nvml: Nvml, device: Any) -> int | None:  # noqa: ANN401
     """Return how many vGPUs are on a GPU; None where the host has no driver for them."""
     try:
-        nvml.nvmlDeviceGetActiveVgpus(device)
+        return len(nvml.nvmlDeviceGetActiveVgpus(device))
     except nvml.NVMLError as error:
         if code_of(error) in ABSENT_CODES:
             return None
         raise
-    return len(vgpus_of(nvml, device))

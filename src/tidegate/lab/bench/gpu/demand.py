@@ -181,6 +181,19 @@ def _columns(table: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
     return table.select(names)
 
 
+def profile_row(geometry: Geometry, request: SliceRequest) -> int:
+    """Return the row of the profile that serves a request.
+
+    Raises:
+        InputError: it is larger than any slice.
+
+    """
+    profile = geometry.smallest_for(request)
+    if profile is None:
+        raise InputError(f"no slice is large enough for '{request.name}'; take a larger GPU")
+    return geometry.profiles.index(profile)
+
+
 def asked_for(demand: Demand, geometry: Geometry) -> set[tuple[int, ...]]:
     """Return how much is asked for at once, whoever is served: requests by profile, of all moments.
 
@@ -190,10 +203,7 @@ def asked_for(demand: Demand, geometry: Geometry) -> set[tuple[int, ...]]:
     """
     change = [[0] * len(geometry.profiles) for _ in range(demand.steps + 1)]
     for ask in demand.asks:
-        profile = geometry.smallest_for(ask.request)
-        if profile is None:
-            raise InputError(f"no slice is large enough for '{ask.request.name}'; take a larger GPU")
-        row = geometry.profiles.index(profile)
+        row = profile_row(geometry, ask.request)
         change[ask.begin][row] += 1
         change[min(ask.end, demand.steps)][row] -= 1
     return set(accumulate(map(tuple, change[:-1]), lambda sums, more: tuple(map(int.__add__, sums, more))))

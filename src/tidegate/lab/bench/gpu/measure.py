@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tidegate.drivers.gpu.geometry import geometry_of
-from tidegate.lab.bench.gpu.demand import asked_for, read_demands
+from tidegate.lab.bench.gpu.demand import asked_for, profile_row, read_demands
 from tidegate.lab.bench.gpu.first_fit import FirstFit
 from tidegate.lab.bench.gpu.packing import Standing, best_packing
 from tidegate.lab.bench.gpu.replaying import replay_demand
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tidegate.lab.bench.gpu.demand import Demand
     from tidegate.lab.bench.gpu.packing import Packing
     from tidegate.lab.bench.gpu.replaying import PlansSlices, Replayed
-    from tidegate.model.gpu import Geometry, SliceRequest
+    from tidegate.model.gpu import Geometry
 
 STRANDED_LIMIT: Final = 1.10
 """Stranded capacity over that of the best packing."""
@@ -79,7 +79,7 @@ class Judged:
 
 def _judged(demand: Demand, progress: Callable[[str, int, int], None]) -> Judged:
     geometry = geometry_for(demand)
-    counts = np.array([ask_row(geometry, ask.request) for ask in demand.asks])
+    counts = np.array([profile_row(geometry, ask.request) for ask in demand.asks])
     shares = np.bincount(counts, minlength=len(geometry.profiles)) / max(counts.size, 1)
     best, gpus = smallest_fleet(geometry, asked_for(demand, geometry), shares, progress)
     found = _replay(demand, gpus, SlicePlanner(), progress)
@@ -144,12 +144,6 @@ def geometry_for(demand: Demand) -> Geometry:
     if geometry is None:
         raise InputError(f"a {demand.kind.name} can't be cut into slices; take another")
     return geometry
-
-
-def ask_row(geometry: Geometry, request: SliceRequest) -> int:
-    """Return the row of the profile that serves a request; -1 for none."""
-    profile = geometry.smallest_for(request)
-    return -1 if profile is None else geometry.profiles.index(profile)
 
 
 def smallest_fleet(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import numpy as np
 
 from tidegate.drivers.gpu.server import GpuServer
+from tidegate.lab.bench.gpu.demand import profile_row
 from tidegate.lab.bench.gpu.packing import Standing
 from tidegate.model.refusals import Because, Refusal
 from tidegate.plan.slices import SlicePlanner, stranded_slices
@@ -190,7 +191,7 @@ def _replayed(
     geometry = next(iter(fleet.gpus.values())).geometry
     if geometry is None:
         raise Refusal(Because.UNSUPPORTED, f"a {demand.kind.name} can't be cut into slices; take another")
-    profile = {ask.request.name: _row(geometry, ask) for ask in demand.asks}
+    profile = {ask.request.name: profile_row(geometry, ask.request) for ask in demand.asks}
     counts = np.bincount(list(profile.values()), minlength=len(geometry.profiles))
     found = Replayed(
         geometry=geometry, gpus=len(fleet.gpus), shares=counts / max(counts.sum(), 1), asked=len(demand.asks)
@@ -232,15 +233,6 @@ def _events(demand: Demand) -> Iterator[tuple[Sequence[Ask], Sequence[Ask]]]:
         ended[ask.end].append(ask)
     for step in range(demand.steps):
         yield ended[step], begun[step]
-
-
-def _row(geometry: Geometry, ask: Ask) -> int:
-    profile = geometry.smallest_for(ask.request)
-    if profile is None:
-        raise Refusal(
-            Because.INVALID, f"no slice is large enough for '{ask.request.name}'; take a larger GPU"
-        )
-    return geometry.profiles.index(profile)
 
 
 def _moment(
