@@ -320,7 +320,9 @@ def said(words):
 
 
 def test_people_move_a_vm_after_they_were_told_what_it_takes(pair, guest, command, tmp_path):
-    guest.ask(f"dirty 2000000 {WRITTEN}")  # well below the limit: near it, what is measured tells little
+    # QEMU samples some hundred pages of so small a guest: each that it finds written counts for 2 MB/s. So
+    # far below the limit, or chance alone decides what is forecast.
+    guest.ask(f"dirty 500000 {WRITTEN}")
     dry = said([*command, "--dry-run"])
     assert "its move will take about" in dry.stdout, dry
     assert names(pair) == [["mover"], []]

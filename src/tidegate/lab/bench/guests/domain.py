@@ -54,6 +54,11 @@ class GuestSpec:
         """What it says on its console."""
         return self.folder / f"{self.name}.console"
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them: what is another file at another host."""
+        return self.socket, self.vral_socket, self.console
+
 
 def domain_xml(spec: GuestSpec, image: Image) -> str:
     """Return the domain: emulated (TCG), q35, virtio all over, a balloon that tells every second."""

@@ -94,12 +94,8 @@ class Pair:
 def moved_xml(guest: Guest, spec: GuestSpec) -> str:
     """Return a running guest's XML with the paths and the tap of another host."""
     xml: Any = guest.domain.XMLDesc(binding().VIR_DOMAIN_XML_MIGRATABLE)
-    changes = {
-        str(guest.spec.socket): str(spec.socket),
-        str(guest.spec.console): str(spec.console),
-        f"dev='{guest.spec.tap}'": f"dev='{spec.tap}'",
-    }
-    for before, after in changes.items():
+    changes = [(str(mine), str(its)) for mine, its in zip(guest.spec.paths, spec.paths, strict=True)]
+    for before, after in (*changes, (f"dev='{guest.spec.tap}'", f"dev='{spec.tap}'")):
         xml = xml.replace(before, after)
     return str(xml)
 
